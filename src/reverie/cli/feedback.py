@@ -1,0 +1,97 @@
+"""What a person sees on stderr while they wait, and after: never a part of the result."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from reverie.hub.files import in_words
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+    from rich.status import Status
+
+    from reverie.cli.options import Sampling
+    from reverie.engine import Model
+
+
+def note(text: str) -> None:
+    """A line for the person, dim where stderr is a terminal."""
+    print(f"\x1b[2m{text}\x1b[22m" if sys.stderr.isatty() else text, file=sys.stderr)
+
+
+class Feedback:
+    """One live line on stderr: a status or a progress bar. Where stderr is no terminal, only that a model is fetched.
+
+    rich is imported when there is something to show: a piped command starts without it.
+    """
+
+    def __init__(self) -> None:
+        self._status: Status | None = None
+        self._progress: tuple[Progress, TaskID] | None = None
+        self._fetching = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.clear()
+
+    def status(self, text: str) -> None:
+        """Shows what is going on, in place of what was shown before."""
+        if not sys.stderr.isatty():
+            return
+        if self._status is None:
+            from rich.console import Console
+
+            self.clear()
+            self._status = Console(stderr=True).status(text)
+            self._status.start()
+        else:
+            self._status.update(text)
+
+    def progress(self, done: int, total: int) -> None:
+        """Shows how many bytes of a model are here."""
+        if not sys.stderr.isatty():
+            if not self._fetching:
+                note(f"Fetching the model ({in_words(total)}) ...")
+            self._fetching = True
+            return
+        if self._progress is None:
+            self.clear()
+            self._progress = _progress_bar(total)
+        bar, task = self._progress
+        bar.update(task, completed=done, total=total)
+
+    def clear(self) -> None:
+        """Takes the status away; a progress bar stays as it is."""
+        if self._status is not None:
+            self._status.stop()
+        if self._progress is not None:
+            self._progress[0].stop()
+        self._status = self._progress = None
+
+
+def _progress_bar(total: int) -> tuple[Progress, TaskID]:
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    bar = progress.Progress(*columns, console=Console(stderr=True))
+    bar.start()
+    return bar, bar.add_task("Fetching the model", total=total)
+
+
+def load(options: Sampling, feedback: Feedback) -> Model:
+    """The model that was asked for; fetched first, with a progress bar, if it is not here."""
+    feedback.status("Loading the model")
+    from reverie import engine  # imports torch: a second in which the status is seen
+
+    return engine.load(options.model, offline=options.offline, progress=feedback.progress)

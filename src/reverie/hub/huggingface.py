@@ -1,0 +1,154 @@
+"""Models on the Hugging Face hub: safetensors and the small text files around them, never anything that is unpickled.
+
+The list of files, their sizes and hashes come from the hub's interface for one commit; each file is fetched by
+`huggingface_hub` and verified here. A pull that was killed is taken up at the file it had reached.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reverie.hub import files, paths
+from reverie.hub.catalogue import Entry
+from reverie.hub.files import Progress
+from reverie.hub.safetensors_file import read_header
+from reverie.hub.watch import watching
+from reverie.types import ReverieError
+
+SUMS = "SHA256SUMS"  # written beside the files, in the format of sha256sum; that it is there says all of them are
+WEIGHTS = "*.safetensors"
+TEXTS = ("*.json", "*.jinja", "*.model", "merges.txt", "LICENSE*", "README.md")
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of a repository. sha256: None for small files, which the hub does not hash so."""
+
+    name: str
+    size_bytes: int
+    sha256: str | None
+
+
+def download(entry: Entry, staging: Path, progress: Progress | None) -> Path:
+    """Fetches the entry's repository to a folder under `staging`, verifies it and gives the folder."""
+    from huggingface_hub import hf_hub_download  # noqa: PLC0415 - slow to import, and only this needs it
+    from huggingface_hub.utils.tqdm import disable_progress_bars  # noqa: PLC0415
+
+    folder = paths.inside(staging, "fetched")
+    folder.mkdir(exist_ok=True)
+    for part in folder.rglob("*.incomplete"):  # of a process that was killed; huggingface_hub never takes them up
+        part.unlink()
+    disable_progress_bars()  # the caller shows its own
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # and says what went wrong
+    with explained(entry):
+        commit, wanted = _list_files(entry)
+        for file in wanted:
+            paths.inside(folder, file.name)  # refuses names before anything is fetched under them
+        total = sum(file.size_bytes for file in wanted)
+        files.need_space(folder, total - files.folder_bytes(folder))
+        with watching(folder, total, progress), files.explained(folder, total):
+            for file in wanted:
+                hf_hub_download(entry.where, file.name, revision=commit, local_dir=folder)
+    try:
+        return _finish(folder, paths.inside(staging, "model"), wanted)
+    except ReverieError:
+        shutil.rmtree(folder, ignore_errors=True)  # there is nothing here worth going on from
+        raise
+
+
+def _list_files(entry: Entry) -> tuple[str, list[RemoteFile]]:
+    """The commit that the entry's revision stands for now, and the files of it that make up the model."""
+    from huggingface_hub import HfApi  # noqa: PLC0415
+
+    try:
+        info = HfApi().model_info(entry.where, revision=entry.revision, files_metadata=True)
+        wanted = choose([_remote_file(sibling) for sibling in info.siblings or ()])
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise ReverieError(
+            f"What Hugging Face says of {entry.where} cannot be understood: pull again later."
+        ) from error
+    if not any(fnmatch.fnmatch(file.name, WEIGHTS) for file in wanted):
+        raise ReverieError(f"{entry.where} has no safetensors, and Reverie never unpickles: choose another repository.")
+    return str(info.sha), wanted
+
+
+def _remote_file(sibling: Any) -> RemoteFile:
+    size = sibling.size if isinstance(sibling.size, int) else 0
+    return RemoteFile(str(sibling.rfilename), size, sibling.lfs.sha256 if sibling.lfs else None)
+
+
+def choose(found: Sequence[RemoteFile]) -> list[RemoteFile]:
+    """The files to fetch. Folders are left out (other formats lie there), and weights that stand there twice."""
+    top = [file for file in found if "/" not in file.name]
+    weights = [file for file in top if fnmatch.fnmatch(file.name, WEIGHTS)]
+    named = [file for file in weights if file.name.startswith("model")]
+    texts = [file for file in top if any(fnmatch.fnmatch(file.name, pattern) for pattern in TEXTS)]
+    return (named if named else weights) + texts
+
+
+def _finish(fetched: Path, folder: Path, wanted: Sequence[RemoteFile]) -> Path:
+    """Verifies every file, moves them to `folder` and writes down their hashes there."""
+    digests = {file.name: _verified(paths.inside(fetched, file.name), file) for file in wanted}
+    folder.mkdir(exist_ok=True)
+    for name in digests:
+        paths.inside(fetched, name).replace(paths.inside(folder, name))
+    with files.atomic_write(paths.inside(folder, SUMS)) as sums:
+        sums.write("".join(f"{digest}  {name}\n" for name, digest in digests.items()).encode())
+    return folder
+
+
+def _verified(path: Path, file: RemoteFile) -> str:
+    """The SHA-256 of a fetched file, which must be the one that the hub published, if it did."""
+    digest = files.sha256(path)
+    if file.sha256 is not None and digest != file.sha256:
+        raise ReverieError(f"{file.name} does not have the SHA-256 that its page says: pull again.")
+    if fnmatch.fnmatch(file.name, WEIGHTS):
+        read_header(path)
+    files.sync(path)
+    return digest
+
+
+def check_sums(folder: Path) -> bool:
+    """Whether every file in a folder still has the hash that was written down when it was fetched."""
+    lines = paths.inside(folder, SUMS).read_text(encoding="utf-8").splitlines()
+    pairs = [line.split("  ", 1) for line in lines]
+    return all(
+        path.is_file() and files.sha256(path) == digest
+        for digest, path in ((digest, paths.inside(folder, name)) for digest, name in pairs)
+    )
+
+
+@contextmanager
+def explained(entry: Entry) -> Iterator[None]:
+    """Turns what huggingface_hub raises into one sentence that says what to do."""
+    from huggingface_hub import errors  # noqa: PLC0415
+
+    # HTTPError is of the library beneath, whose name has changed before.
+    known = (errors.HTTPError, errors.FileMetadataError, OSError)  # type: ignore[attr-defined]
+    try:
+        yield
+    except known as error:
+        raise ReverieError(_why(error, entry)) from error
+
+
+def _why(error: Exception, entry: Entry) -> str:
+    from huggingface_hub import errors  # noqa: PLC0415
+
+    page = f"https://huggingface.co/{entry.where}"
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, errors.GatedRepoError):
+        return f"{entry.where} is gated: accept its licence at {page}, run `hf auth login`, then pull again."
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"{entry.where} has no revision {entry.revision!r}: check {page}."
+    if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 403, 404):
+        return f"{entry.where} is not on Hugging Face, or private: check the name, or run `hf auth login`."
+    if status is not None:
+        return f"Hugging Face answered with error {status} for {entry.where}: pull again later."
+    return f"Hugging Face could not be reached for {entry.where}: check the network, then pull again."

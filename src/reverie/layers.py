@@ -1,0 +1,242 @@
+"""The layers both cores are made of: norms, n-axis RoPE, attention, MLP, block (arXiv:1706.03762).
+
+B batch, T tokens asked about, S tokens that can be seen, H heads, G key-value heads, D width of a head, W model width
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "silu": F.silu,
+    "gelu": lambda x: F.gelu(x, approximate="tanh"),
+    "relu2": lambda x: F.relu(x).square(),
+}
+
+BLOCK_QUERIES = 192  # torch's causal kernel for CPUs takes 1.4 times as long as its masked one on blocks of this size
+
+
+class Memory(Protocol):
+    """Where keys and values are kept from one call to the next; `lm.cache` has the one in use."""
+
+    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Stores new keys and values (B, G, T, D) and gives all that `layer` has so far (B, G, S, D)."""
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) * weight, over the last axis (arXiv:1910.07467, eq. 4)."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+
+
+def norm(kind: str, width: int, eps: float) -> nn.Module:
+    """The norm named "rms" or "layer" (arXiv:1607.06450)."""
+    return nn.LayerNorm(width, eps=eps) if kind == "layer" else RMSNorm(width, eps)
+
+
+def rope_frequencies(width: int, theta: float, factors: Sequence[float] = ()) -> Tensor:
+    """Angles per position, theta^(-2i/width) (arXiv:2104.09864, eq. 15): (width/2,) float32.
+
+    factors: what to divide each of them by, to stretch a model to a longer context (Llama 3 and linear scaling).
+    """
+    frequencies = theta ** (-torch.arange(0, width, 2, dtype=torch.float32) / width)
+    return frequencies / torch.tensor(factors) if factors else frequencies
+
+
+def rope_table(positions: Tensor, frequencies: Tensor) -> tuple[Tensor, Tensor]:
+    """cos and sin of each position's angles, ready for `rotate`.
+
+    positions: (..., T) for one axis, or (..., T, A) for A axes, each of which turns its own share of the width.
+    frequencies: (D/2,) for one axis, (A, D/2/A) for A. Returns two (..., T, D) float32: cos, and sin with the sign
+    of `rotate` already in it.
+    """
+    if frequencies.ndim == 1:
+        angles = positions[..., None].float() * frequencies  # (..., T, D/2)
+    else:
+        angles = (positions[..., None].float() * frequencies).flatten(-2)  # (..., T, D/2)
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turns x (..., T, D) by its position: channel i pairs with i + D/2 (arXiv:2104.09864, eq. 34)."""
+    return x * cos + x.roll(x.shape[-1] // 2, -1) * sin
+
+
+class Attend(nn.Module):
+    """softmax(q k^T scale) v, by a fused kernel, or step by step when someone looks.
+
+    With `explicit` set, the probabilities pass through `weights`, an identity for forward hooks to read.
+    softcap: c > 0 squashes the scores to (-c, c) by c tanh(s / c) (Gemma 2, arXiv:2408.00118).
+    """
+
+    def __init__(self, scale: float, softcap: float = 0.0) -> None:
+        super().__init__()
+        self.scale = scale
+        self.softcap = softcap
+        self.explicit = False
+        self.weights = nn.Identity()
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, causal: bool = False) -> Tensor:
+        """q (B, H, T, D), k and v (B, G, S, D) -> (B, H, T, D); mask: True where a query may look, (..., T, S)."""
+        if self.explicit or self.softcap:
+            return self._explicit(q, k, v, causal_mask(q.shape[2], k.shape[2], q.device) if causal else mask)
+        if q.shape[2] == 1:
+            # One query a head: the heads that share keys stand in one matrix, which is several times faster on a CPU.
+            q = q.view(q.shape[0], k.shape[1], -1, q.shape[3])  # (B, G, H/G, D)
+            return F.scaled_dot_product_attention(q, k, v, mask, scale=self.scale).flatten(1, 2)[:, :, None]
+        if causal and q.shape[2] > BLOCK_QUERIES and q.device.type == "cpu":
+            return self._in_blocks(q, k, v)
+        gqa = q.shape[1] != k.shape[1]
+        return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal, scale=self.scale, enable_gqa=gqa)
+
+    def _in_blocks(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Causal attention, some queries at a time, over no more keys than the last of them may see."""
+        ends = [min(start + BLOCK_QUERIES, q.shape[2]) for start in range(0, q.shape[2], BLOCK_QUERIES)]
+        blocks = zip(q.split(BLOCK_QUERIES, 2), ends, strict=True)
+        return torch.cat(
+            [
+                self(part, k[:, :, :end], v[:, :, :end], causal_mask(part.shape[2], end, q.device))
+                for part, end in blocks
+            ],
+            2,
+        )
+
+    def _explicit(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+        group = q.shape[1] // k.shape[1]
+        k, v = k.repeat_interleave(group, 1), v.repeat_interleave(group, 1)
+        scores = (q @ k.transpose(-2, -1)).float() * self.scale  # (B, H, T, S)
+        if self.softcap:
+            scores = self.softcap * torch.tanh(scores / self.softcap)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, -torch.inf)
+        # A row that may look nowhere (padding) gets zeros, not NaN.
+        return self.weights(scores.softmax(-1).nan_to_num()).to(v.dtype) @ v
+
+
+def causal_mask(num_queries: int, num_keys: int, device: torch.device, window: int = 0) -> Tensor:
+    """True where query i, the last of them standing at the last key, may see key j: (T, S) bool.
+
+    window: how many tokens back it may look, itself included; 0 is no limit.
+    """
+    behind = torch.arange(num_keys - num_queries, num_keys, device=device)[:, None] - torch.arange(
+        num_keys, device=device
+    )
+    return (behind >= 0) & (behind < window) if window else behind >= 0
+
+
+class Attention(nn.Module):
+    """Multi-head attention with grouped keys and values (arXiv:2305.13245), RoPE and optional QK-norm.
+
+    qkv is one matrix: queries, keys and values beneath each other.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        num_heads: int,
+        num_kv_heads: int,
+        head_width: int,
+        *,
+        bias: tuple[bool, bool] = (False, False),
+        qk_norm_eps: float | None = None,
+        scale: float | None = None,
+        softcap: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.heads = (num_heads, num_kv_heads, num_kv_heads)
+        self.head_width = head_width
+        self.qkv = nn.Linear(width, sum(self.heads) * head_width, bias=bias[0])
+        self.out = nn.Linear(num_heads * head_width, width, bias=bias[1])
+        self.q_norm, self.k_norm = (
+            nn.Identity() if qk_norm_eps is None else RMSNorm(head_width, qk_norm_eps) for _ in range(2)
+        )
+        self.attend = Attend(head_width**-0.5 if scale is None else scale, softcap)
+
+    def forward(
+        self,
+        x: Tensor,
+        rope: tuple[Tensor, Tensor] | None = None,
+        mask: Tensor | None = None,
+        *,
+        causal: bool = False,
+        memory: Memory | None = None,
+        layer: int = 0,
+    ) -> Tensor:
+        """x (B, T, W) -> (B, T, W). rope: from `rope_table`, broadcast over heads; memory: earlier keys and values."""
+        B, T, _ = x.shape
+        qkv = self.qkv(x).view(B, T, -1, self.head_width).transpose(1, 2)  # (B, H+2G, T, D)
+        q, k, v = self._turn(qkv, rope)
+        if memory is not None:
+            k, v = memory.extend(layer, k, v)
+        return self.out(self.attend(q, k, v, mask, causal=causal).transpose(1, 2).reshape(B, T, -1))
+
+    def _turn(self, qkv: Tensor, rope: tuple[Tensor, Tensor] | None) -> tuple[Tensor, ...]:
+        """Queries and keys normalised and turned by their positions, and the values."""
+        H, G, _ = self.heads
+        if isinstance(self.q_norm, nn.Identity):
+            if rope is None:
+                return qkv.split(self.heads, 1)
+            turned = rotate(qkv[:, : H + G], *rope)  # queries and keys in one go: fewer, larger operations
+            return *turned.split((H, G), 1), qkv[:, H + G :]
+        q, k, v = qkv.split(self.heads, 1)
+        q, k = self.q_norm(q), self.k_norm(k)
+        return (q, k, v) if rope is None else (rotate(q, *rope), rotate(k, *rope), v)
+
+
+class MLP(nn.Module):
+    """down(act(up x)), or with a gate down(act(gate x) * up x) (GLU, arXiv:2002.05202, eq. 6).
+
+    With a gate, `up` is one matrix: gate and up beneath each other.
+    """
+
+    def __init__(self, width: int, hidden: int, activation: str, *, gated: bool, bias: bool = False) -> None:
+        super().__init__()
+        self.gated = gated
+        self.activation = ACTIVATIONS[activation]
+        self.up = nn.Linear(width, hidden * (2 if gated else 1), bias=bias)
+        self.down = nn.Linear(hidden, width, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102
+        x = self.up(x)
+        if not self.gated:
+            return self.down(self.activation(x))
+        gate, up = x.chunk(2, -1)
+        return self.down(self.activation(gate) * up)
+
+
+class Block(nn.Module):
+    """x + attention(norm x), then x + mlp(norm x); a sandwich also normalises what is added (Gemma)."""
+
+    def __init__(self, attention: Attention, mlp: MLP, make_norm: Callable[[], nn.Module], *, sandwich: bool) -> None:
+        super().__init__()
+        self.attention_norm, self.attention = make_norm(), attention
+        self.mlp_norm, self.mlp = make_norm(), mlp
+        self.attention_post_norm = make_norm() if sandwich else nn.Identity()
+        self.mlp_post_norm = make_norm() if sandwich else nn.Identity()
+
+    def forward(
+        self,
+        x: Tensor,
+        rope: tuple[Tensor, Tensor] | None = None,
+        mask: Tensor | None = None,
+        *,
+        causal: bool = False,
+        memory: Memory | None = None,
+        layer: int = 0,
+    ) -> Tensor:
+        """x (B, T, W) -> (B, T, W)."""
+        attended = self.attention(self.attention_norm(x), rope, mask, causal=causal, memory=memory, layer=layer)
+        x = x + self.attention_post_norm(attended)
+        return x + self.mlp_post_norm(self.mlp(self.mlp_norm(x)))

@@ -1,0 +1,1 @@
+"""Core 1: predict the next token, given all the tokens before it."""

@@ -1,0 +1,141 @@
+"""The words every part of Reverie shares: Request, Example, Step, Artifact, and the two protocols.
+
+A generation, of any medium, is an iterator of `Step`. Read this file first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+
+class ReverieError(Exception):
+    """A mistake that a user can mend. Its message is one clear sentence that says what to do."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+# What each number in a Request may be: (least, most), both included.
+BOUNDS: dict[str, tuple[float, float]] = {
+    "max_tokens": (1, 1_000_000),
+    "temperature": (0.0, 100.0),
+    "top_k": (0, 10_000_000),
+    "top_p": (0.0, 1.0),
+    "min_p": (0.0, 1.0),
+    "repetition_penalty": (0.01, 100.0),
+    "frequency_penalty": (-100.0, 100.0),
+    "num_logprobs": (0, 100),
+    "seed": (0, 2**63 - 1),
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a model. Numbers outside `BOUNDS` are a `ReverieError`.
+
+    prompt: text to continue as it stands, or a conversation (a sequence of `Message`) to answer.
+    max_tokens: the most new tokens. temperature: 0 is greedy. top_k: 0 is off; top_p: 1 is off; min_p: 0 is off.
+    repetition_penalty: 1 is off (arXiv:1909.05858, section 4.1). frequency_penalty: 0 is off, per occurrence.
+    logit_bias: token id -> number added to its logit. stop: strings that end the text and are not part of it.
+    num_logprobs: how many alternatives each step lists with their log-probabilities (0: none, not even the token's own).
+    slide: when the context is full, forget the oldest half and go on; otherwise that is an error or the end.
+    """
+
+    prompt: str | Sequence[Message]
+    max_tokens: int = 512
+    temperature: float = 0.7
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.05
+    repetition_penalty: float = 1.0
+    frequency_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+    num_logprobs: int = 0
+    slide: bool = False
+
+    def __post_init__(self) -> None:
+        for name, (least, most) in BOUNDS.items():
+            value = getattr(self, name)
+            if not math.isfinite(value) or not least <= value <= most:
+                raise ReverieError(f"{name} is {value}: give a number from {least:g} to {most:g}.")
+        if any(not stop for stop in self.stop):
+            raise ReverieError("A stop string is empty: give at least one character, or leave it out.")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One thing to learn from: `x` in model space, and the words that go with it."""
+
+    x: Any
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One event of a generation: where it is, and the model's present best guess of the finished thing.
+
+    index: steps done. total: the most there can be. state: what the core holds (tokens, or a noisy sample).
+    guess: the finished thing as far as the model knows it; a modality's `decode(step.guess)` is always legal.
+    info: what else a consumer may show (the new piece of text, log-probabilities, timings, why it ended).
+    """
+
+    index: int
+    total: int
+    state: Any
+    guess: Any
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished thing: its bytes or text, and what kind of file it is."""
+
+    data: str | bytes
+    media_type: str
+
+
+class Family(Protocol):
+    """How a core learns and generates. There are two: the decoder of `lm/` and the denoiser of `diffusion/`."""
+
+    def build(self, config: Any) -> nn.Module:
+        """A model with fresh weights."""
+
+    def loss(self, model: nn.Module, batch: Tensor, condition: Any, rng: torch.Generator) -> Tensor:
+        """The scalar to make smaller."""
+
+    def generate(self, model: nn.Module, condition: Any, request: Request, shape: tuple[int, ...]) -> Iterator[Step]:
+        """Makes one thing, a step at a time."""
+
+
+class Modality(Protocol):
+    """All that is special about one medium."""
+
+    name: str
+    family: Family
+    presets: dict[str, Any]
+
+    def examples(self, source: str) -> Iterable[Example]:
+        """Things on disk -> model space."""
+
+    def condition(self, request: Request) -> Any:
+        """Words -> what the core conditions on."""
+
+    def shape(self, request: Request) -> tuple[int, ...]:
+        """The shape of the thing to make."""
+
+    def decode(self, x: Any) -> Artifact:
+        """Model space -> a file or a text; a half-finished `x` too."""

@@ -1,0 +1,133 @@
+"""The conversation behind `reverie chat`, with a model that answers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from reverie.cli.chat import Conversation
+from reverie.engine import Model, Timings
+from reverie.types import Message, Request, ReverieError, Step
+
+
+class Answer(Iterator[Step]):
+    """The number of messages so far, in words; or Ctrl-C after the first piece."""
+
+    def __init__(self, request: Request, *, interrupted: bool) -> None:
+        self.request = request
+        self.timings = Timings()
+        self.finish_reason = "stop"
+        self.closed = False
+        pieces = ["message ", f"{len(request.prompt)}"]
+        self._steps = iter(Step(1, 2, None, None, {"text": piece}) for piece in pieces)
+        self._interrupted = interrupted
+
+    def __next__(self) -> Step:
+        step = next(self._steps)
+        if self._interrupted and step.info["text"] != "message ":
+            raise KeyboardInterrupt
+        return step
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class CountingModel:
+    """A model whose context holds four messages."""
+
+    name = "counting"
+    context_tokens = 4
+    interrupted = False
+    last: Answer
+
+    def generate(self, prompt: Sequence[Message], **settings: Any) -> Answer:
+        if len(prompt) > self.context_tokens:
+            raise ReverieError(f"The prompt is {len(prompt)} tokens long and this model's context is 4.")
+        self.last = Answer(Request(prompt, **settings), interrupted=self.interrupted)
+        return self.last
+
+
+@pytest.fixture
+def model() -> CountingModel:
+    return CountingModel()
+
+
+@pytest.fixture
+def talk(model: CountingModel) -> Conversation:
+    return Conversation(cast(Model, model), {"temperature": 0.0}, None)
+
+
+def contents(talk: Conversation) -> list[str]:
+    return [message.content for message in talk.messages]
+
+
+def test_what_was_said_is_part_of_the_next_prompt(talk: Conversation, capsys: pytest.CaptureFixture[str]) -> None:
+    assert talk.take("Hello.\n")
+    assert talk.take("")
+    assert talk.take("And then?")
+    assert contents(talk) == ["Hello.", "message 1", "And then?", "message 3"]
+    assert [message.role for message in talk.messages] == ["user", "assistant"] * 2
+    assert capsys.readouterr().out == "message 1\nmessage 3\n"
+
+
+def test_a_talk_that_no_longer_fits_says_both_counts_and_forgets_nothing(
+    talk: Conversation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for line in ("One.", "Two.", "Three."):
+        assert talk.take(line)
+    said = capsys.readouterr().err
+    assert "is 5 tokens long" in said
+    assert "context is 4" in said
+    assert "/clear" in said
+    assert contents(talk) == ["One.", "message 1", "Two.", "message 3"]
+    talk.take("/system Be brief.")
+    talk.take("/retry")  # does not fit either, now
+    assert len(talk.turns) == 4
+    talk.take("/clear")
+    assert contents(talk) == ["Be brief."]
+    talk.take("/system")
+    talk.take("Four.")
+    assert contents(talk) == ["Four.", "message 1"]
+
+
+def test_ctrl_c_keeps_what_there_is_of_an_answer(
+    talk: Conversation, model: CountingModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model.interrupted = True
+    assert talk.take("Hello.")
+    assert contents(talk) == ["Hello.", "message "]
+    assert model.last.closed
+    assert "(stopped)" in capsys.readouterr().err
+
+
+def test_retry_answers_the_last_message_again(talk: Conversation, capsys: pytest.CaptureFixture[str]) -> None:
+    talk.take("/retry")
+    assert "type a message first" in capsys.readouterr().err
+    talk.take("Hello.")
+    talk.take("/retry")
+    assert contents(talk) == ["Hello.", "message 1"]
+
+
+@pytest.mark.parametrize("line", ["/exit", "/quit", " /exit \n"])
+def test_leaving(talk: Conversation, line: str) -> None:
+    assert not talk.take(line)
+
+
+def test_mistakes_are_said_and_the_talk_goes_on(
+    talk: Conversation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for line, word in [("/bogus", "no /bogus"), ("/save", "Give a file"), (f"/save {tmp_path}", "Cannot write")]:
+        assert talk.take(line)
+        assert word in capsys.readouterr().err
+    assert talk.take("/help")
+    assert "/retry" in capsys.readouterr().err
+
+
+def test_save_writes_markdown(talk: Conversation, tmp_path: Path) -> None:
+    talk.take("Grüß Gott.")
+    talk.take(f"/save {tmp_path / 'my talk.md'}")
+    saved = (tmp_path / "my talk.md").read_text(encoding="utf-8")
+    assert saved == "**user**\n\nGrüß Gott.\n\n**assistant**\n\nmessage 1\n\n"
