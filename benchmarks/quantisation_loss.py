@@ -1,6 +1,6 @@
 """What packed weights cost: perplexity as the model runs by default, beside float32 weights of the same file.
 
-    python benchmarks/quantisation_loss.py FILE [--model smollm2] [--max-tokens 16384]
+python benchmarks/quantisation_loss.py FILE [--model smollm2] [--max-tokens 16384]
 """
 
 from __future__ import annotations

@@ -101,9 +101,7 @@ class Transformers:
 
     def _forward(self, tokens: list[int]) -> int:
         with self.torch.inference_mode():
-            out = self.model(
-                self.torch.tensor([tokens]), past_key_values=self.past, use_cache=True, logits_to_keep=1
-            )
+            out = self.model(self.torch.tensor([tokens]), past_key_values=self.past, use_cache=True, logits_to_keep=1)
         self.past = out.past_key_values
         return int(out.logits[0, -1].argmax())
 
@@ -198,9 +196,7 @@ def compare(options: Any) -> None:
         json.dump(tokens_of(path, options.text), ids)
         ids.flush()
         rounds = [{name: in_process(name, path, ids.name) for name in names} for _ in range(options.rounds)]
-    medians = {
-        name: {c: statistics.median(r[name][c] for r in rounds) for c in rounds[0][name]} for name in names
-    }
+    medians = {name: {c: statistics.median(r[name][c] for r in rounds) for c in rounds[0][name]} for name in names}
     print(table(medians))
 
 

@@ -22,7 +22,13 @@ CONFIGS = {
     "llama": LLAMA,
     "gpt2": replace(LLAMA, num_kv_heads=4, norm="layer", mlp="gelu", bias="all", rope_theta=0.0),
     "gemma": replace(
-        LLAMA, norm="sandwich", mlp="geglu", qk_norm=True, softcaps=(5.0, 9.0), embed_scale=5.7, window=Window(7, (0, 2), 500.0)
+        LLAMA,
+        norm="sandwich",
+        mlp="geglu",
+        qk_norm=True,
+        softcaps=(5.0, 9.0),
+        embed_scale=5.7,
+        window=Window(7, (0, 2), 500.0),
     ),
 }
 
@@ -73,7 +79,9 @@ def test_ragged_batch_equals_single_runs(model: Decoder) -> None:
     logits = [read(model, batch, cache)] + [decode(model, torch.tensor([5, 6, 7]), cache) for _ in range(2)]
     for i, row in enumerate(rows):
         alone = Cache()
-        single = [read(model, torch.tensor([row]), alone)] + [decode(model, torch.tensor([5 + i]), alone) for _ in range(2)]
+        single = [read(model, torch.tensor([row]), alone)] + [
+            decode(model, torch.tensor([5 + i]), alone) for _ in range(2)
+        ]
         for together, apart in zip(logits, single, strict=True):
             close(together[i], apart[0])
 

@@ -13,15 +13,15 @@ from reverie.hub.configs import from_hugging_face
 from reverie.hub.keymaps import TABLES, to_ours, to_theirs
 from reverie.lm.model import Decoder
 
-SIZES = {"vocab_size": 97, "hidden_size": 48, "num_hidden_layers": 4, "num_attention_heads": 6, "head_dim": 16}
+SIZES: Any = {"vocab_size": 97, "hidden_size": 48, "num_hidden_layers": 4, "num_attention_heads": 6, "head_dim": 16}
 SIZES |= {"num_key_value_heads": 2, "intermediate_size": 80, "max_position_embeddings": 64}
-LLAMA3 = {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0}
+LLAMA3: Any = {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0}
 LLAMA3 |= {"high_freq_factor": 4.0, "original_max_position_embeddings": 32}
-GEMMA_ROPE = {
+GEMMA_ROPE: Any = {
     "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 1e6},
     "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
 }
-GPT2 = {"vocab_size": 97, "n_embd": 48, "n_layer": 3, "n_head": 4, "n_positions": 64}
+GPT2: Any = {"vocab_size": 97, "n_embd": 48, "n_layer": 3, "n_head": 4, "n_positions": 64}
 
 CASES: dict[str, Any] = {
     "gpt2": transformers.GPT2Config(**GPT2),

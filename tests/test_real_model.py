@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +36,9 @@ def model(smollm2_path: Path) -> Model:
 
 
 @pytest.fixture(scope="module")
-def reference(smollm2_path: Path) -> Iterator[Any]:
+def reference(smollm2_path: Path) -> Any:
     transformers.utils.logging.disable_progress_bar()
-    yield transformers.AutoModelForCausalLM.from_pretrained(
+    return transformers.AutoModelForCausalLM.from_pretrained(
         smollm2_path.parent, gguf_file=smollm2_path.name, dtype=torch.float32
     ).eval()
 

@@ -86,7 +86,14 @@ def test_a_cooler_temperature_sharpens() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("temperature", -1), ("temperature", math.nan), ("top_p", 1.5), ("max_tokens", 0), ("num_logprobs", 101), ("seed", -1)],
+    [
+        ("temperature", -1),
+        ("temperature", math.nan),
+        ("top_p", 1.5),
+        ("max_tokens", 0),
+        ("num_logprobs", 101),
+        ("seed", -1),
+    ],
 )
 def test_numbers_out_of_bounds_are_refused_with_the_bounds(name: str, value: float) -> None:
     with pytest.raises(ReverieError, match=f"{name} is .*from"):

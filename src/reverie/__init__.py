@@ -1,7 +1,7 @@
 """Reverie: generative AI that people can use, train and see through.
 
-    import reverie
-    print(reverie.load("smollm2").generate("Once upon a time").text())
+import reverie
+print(reverie.load("smollm2").generate("Once upon a time").text())
 """
 
 from __future__ import annotations

@@ -209,11 +209,14 @@ class MLP(nn.Module):
         self.down = nn.Linear(hidden, width, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        x = self.up(x)
-        if not self.gated:
-            return self.down(self.activation(x))
-        gate, up = x.chunk(2, -1)
-        return self.down(self.activation(gate) * up)
+        hidden: Tensor = self.up(x)
+        if self.gated:
+            gate, up = hidden.chunk(2, -1)
+            hidden = self.activation(gate) * up
+        else:
+            hidden = self.activation(hidden)
+        out: Tensor = self.down(hidden)
+        return out
 
 
 class Block(nn.Module):
@@ -239,4 +242,5 @@ class Block(nn.Module):
         """x (B, T, W) -> (B, T, W)."""
         attended = self.attention(self.attention_norm(x), rope, mask, causal=causal, memory=memory, layer=layer)
         x = x + self.attention_post_norm(attended)
-        return x + self.mlp_post_norm(self.mlp(self.mlp_norm(x)))
+        out: Tensor = x + self.mlp_post_norm(self.mlp(self.mlp_norm(x)))
+        return out

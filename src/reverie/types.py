@@ -49,7 +49,7 @@ class Request:
     max_tokens: the most new tokens. temperature: 0 is greedy. top_k: 0 is off; top_p: 1 is off; min_p: 0 is off.
     repetition_penalty: 1 is off (arXiv:1909.05858, section 4.1). frequency_penalty: 0 is off, per occurrence.
     logit_bias: token id -> number added to its logit. stop: strings that end the text and are not part of it.
-    num_logprobs: how many alternatives each step lists with their log-probabilities (0: none, not even the token's own).
+    num_logprobs: how many alternatives each step lists with their log-probabilities; 0 is off.
     slide: when the context is full, forget the oldest half and go on; otherwise that is an error or the end.
     """
 

@@ -20,6 +20,7 @@ from reverie.hub.files import Progress
 from reverie.hub.gguf_file import GGUFFile
 from reverie.hub.keymaps import TABLES, Table, parts, to_ours
 from reverie.hub.safetensors_file import SafetensorsFile
+from reverie.hub.tensor_file import find
 from reverie.lm.chat import ChatTemplate
 from reverie.lm.model import Decoder, DecoderConfig
 from reverie.lm.pack import Blocks, Weights
@@ -55,7 +56,7 @@ class Checkpoint:
         found = parts(self.table, ours)
         if not isinstance(self.file, GGUFFile) or not all(part.rows_only for part in found):
             return self.weight(ours, shape)
-        pieces = [four_bit(self._raw(part.name), self.file.tensors[part.name].type) for part in found]
+        pieces = [_four_bit(self.file, part.name) for part in found]
         blocks = [piece for piece in pieces if piece is not None]
         if len(blocks) < len(found):
             return self.weight(ours, shape)
@@ -68,16 +69,13 @@ class Checkpoint:
                 return Blocks(codes, scale, offset)
         raise self._misshapen(ours)
 
-    def _raw(self, name: str) -> Tensor:
-        assert isinstance(self.file, GGUFFile)
-        if name not in self.file.tensors:
-            return self.file.read(name).byte()  # says what is missing
-        return torch.frombuffer(bytearray(self.file.raw(name)), dtype=torch.uint8).view(
-            self.file.tensors[name].shape[0], -1
-        )
-
     def _misshapen(self, ours: str) -> ReverieError:
         return ReverieError(f"{self.path.name} does not fit its own config ({ours} has another shape): fetch it again.")
+
+
+def _four_bit(file: GGUFFile, name: str) -> Blocks | None:
+    info = find(file.tensors, name, file.path.name)
+    return four_bit(torch.from_numpy(file.raw(name)), info.type)
 
 
 def open_checkpoint(name: str | None, *, offline: bool = False, progress: Progress | None = None) -> Checkpoint:
@@ -176,7 +174,9 @@ def _with_prefix(table: Table, file: SafetensorsFile) -> Table:
     if "transformer.wte.weight" not in file.tensors:
         return table
     return {
-        ours: tuple(part if part.name == "lm_head.weight" else part.renamed(f"transformer.{part.name}") for part in found)
+        ours: tuple(
+            part if part.name == "lm_head.weight" else part.renamed(f"transformer.{part.name}") for part in found
+        )
         for ours, found in table.items()
     }
 

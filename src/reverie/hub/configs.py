@@ -25,7 +25,9 @@ def from_hugging_face(data: Mapping[str, Any]) -> tuple[str, DecoderConfig]:
     return kind.removesuffix("_text"), _checked(read, data, "config.json")
 
 
-def from_gguf(metadata: Mapping[str, Any], *, tied: bool, rope_factors: Sequence[float] = ()) -> tuple[str, DecoderConfig]:
+def from_gguf(
+    metadata: Mapping[str, Any], *, tied: bool, rope_factors: Sequence[float] = ()
+) -> tuple[str, DecoderConfig]:
     """The key map's name and the config, from GGUF metadata. rope_factors: the tensor rope_freqs.weight, if any."""
     kind = str(metadata.get("general.architecture"))
     if kind not in _GGUF:
@@ -191,8 +193,8 @@ def _llama3_factor(rope: Mapping[str, Any], exponent: float) -> float:
     wavelength = 2 * math.pi * rope["rope_theta"] ** exponent
     turns = rope["original_max_position_embeddings"] / wavelength
     low, high = rope["low_freq_factor"], rope["high_freq_factor"]
-    smooth = min(max((turns - low) / (high - low), 0.0), 1.0)
-    return 1 / ((1 - smooth) / rope["factor"] + smooth)
+    smooth = float(min(max((turns - low) / (high - low), 0.0), 1.0))
+    return 1 / ((1 - smooth) / float(rope["factor"]) + smooth)
 
 
 def _qwen_windowed(data: Mapping[str, Any]) -> list[int]:
@@ -270,4 +272,3 @@ _GGUF: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "gemma3": _gguf_gemma3,
     "gpt2": _gguf_gpt2,
 }
-

@@ -46,11 +46,13 @@ def _less_one(name: str) -> Part:
 
 def _halves_from_pairs(tensor: Tensor, config: DecoderConfig) -> Tensor:
     """Rows of each head from x0 y0 x1 y1 ... to x0 x1 ... y0 y1 ..."""
-    return tensor.unflatten(0, (-1, config.head_width // 2, 2)).transpose(1, 2).flatten(0, 2)
+    pairs = tensor.reshape(-1, config.head_width // 2, 2, *tensor.shape[1:])
+    return pairs.transpose(1, 2).reshape(tensor.shape)
 
 
 def _pairs_from_halves(tensor: Tensor, config: DecoderConfig) -> Tensor:
-    return tensor.unflatten(0, (-1, 2, config.head_width // 2)).transpose(1, 2).flatten(0, 2)
+    halves = tensor.reshape(-1, 2, config.head_width // 2, *tensor.shape[1:])
+    return halves.transpose(1, 2).reshape(tensor.shape)
 
 
 def _paired(name: str) -> Part:
@@ -117,7 +119,7 @@ _GPT2: Table = _plain(
     "blocks.#.mlp.up.weight": (_transposed("h.#.mlp.c_fc.weight"),),
     "blocks.#.mlp.down.weight": (_transposed("h.#.mlp.c_proj.weight"),),
 }
-_GGUF: Table = _plain(
+_GGUF = _plain(
     {
         "embed.weight": "token_embd.weight",
         "positions.weight": "position_embd.weight",
@@ -142,14 +144,15 @@ _GGUF: Table = _plain(
         "blocks.#.mlp.down.bias": "blk.#.ffn_down.bias",
     }
 )
-_GGUF_LLAMA: Table = _GGUF | {
+_GGUF_LLAMA: Table = {
+    **_GGUF,
     "blocks.#.attention.qkv.weight": (
         _paired("blk.#.attn_q.weight"),
         _paired("blk.#.attn_k.weight"),
         Part("blk.#.attn_v.weight"),
     ),
 }
-_GGUF_GPT2: Table = _GGUF | _plain(
+_GGUF_GPT2: Table = {**_GGUF} | _plain(
     {
         "blocks.#.attention.qkv.weight": "blk.#.attn_qkv.weight",
         "blocks.#.attention.qkv.bias": "blk.#.attn_qkv.bias",
@@ -198,6 +201,4 @@ def to_theirs(table: Table, ours: str, weight: Tensor, config: DecoderConfig) ->
     heads, kv = config.num_heads * config.head_width, config.num_kv_heads * config.head_width
     sizes = {1: (len(weight),), 2: (len(weight) // 2,) * 2, 3: (heads, kv, kv)}[len(found)]
     pieces = weight.split(sizes)
-    return {
-        part.name: part.to_theirs(piece, config).contiguous() for part, piece in zip(found, pieces, strict=True)
-    }
+    return {part.name: part.to_theirs(piece, config).contiguous() for part, piece in zip(found, pieces, strict=True)}

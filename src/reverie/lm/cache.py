@@ -5,7 +5,6 @@ B batch, G key-value heads, T new tokens, S tokens so far, D width of a head
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 

@@ -16,7 +16,7 @@ class Autoregressive:
     """Predict the next token, given all the tokens before it."""
 
     def build(self, config: DecoderConfig) -> Decoder:
-        """A decoder with fresh weights: normal with deviation 0.02, smaller by sqrt(2 depth) where a block adds (GPT-2)."""
+        """A decoder with fresh weights: normal, deviation 0.02, smaller by sqrt(2 depth) where a block adds (GPT-2)."""
         model = Decoder(config)
         for name, weight in model.named_parameters():
             if weight.ndim == 2:

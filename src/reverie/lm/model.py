@@ -30,8 +30,8 @@ class Window:
 class DecoderConfig:
     """All that tells one decoder from another. The defaults are a small Llama.
 
-    head_width: channels a head. mlp_width: hidden width. max_tokens: the context. norm: "sandwich" is RMSNorm before and
-    after. mlp: "gelu" has no gate, "swiglu" and "geglu" have. rope_theta: 0 means learned positions instead.
+    head_width: channels a head. mlp_width: hidden width. max_tokens: the context. norm: "sandwich" is RMSNorm before
+    and after. mlp: "gelu" has no gate, "swiglu" and "geglu" have. rope_theta: 0 means learned positions instead.
     rope_factors: what each RoPE frequency is divided by. attention_scale: 0 is head_width^-0.5. softcaps: of the
     attention scores and of the logits, 0 is none. tied: the head is the embedding. embed_scale: what the embedding is
     multiplied by.
@@ -99,7 +99,8 @@ class Decoder(nn.Module):
             x = block(x, rope, mask, causal=causal, memory=cache, layer=i)
         if cache is not None:
             cache.length += T
-        return self.norm(x)
+        hidden: Tensor = self.norm(x)
+        return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Hidden states (..., W) -> logits (..., V), float32."""

@@ -92,5 +92,5 @@ class PackedLinear(nn.Module):
             y = torch.ops.aten._weight_int4pack_mm_for_cpu(rows, self.codes, GROUP, self.scales)
         else:
             y = torch.ops.aten._weight_int8pack_mm(rows, self.codes, self.scales)
-        y = y.view(*x.shape[:-1], -1)
-        return y if self.bias is None else y + self.bias
+        out: Tensor = y.view(*x.shape[:-1], -1)
+        return out if self.bias is None else out + self.bias

@@ -71,6 +71,11 @@ def raise_exception(message: object) -> None:
     raise RefusedError(message[:300] if isinstance(message, str) else "it does not say why")
 
 
+def dictionary(*pairs: Any, **values: Any) -> dict[Any, Any]:
+    """dict."""
+    return dict(*pairs, **values)
+
+
 def namespace(**values: Any) -> Namespace:
     """Jinja's namespace, without names that Python gives a meaning to."""
     for name in values:
@@ -192,8 +197,14 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.filters = self._filters()
         known: Any = jinja2.tests.TESTS
         self.tests = self._metered(known, TESTS, meter.made) | self._metered(known, DEEP_TESTS, meter.read)  # type: ignore[assignment]
-        self.globals = {"namespace": namespace, "dict": dict, "raise_exception": raise_exception}
-        self.globals |= {"range": partial(paid.bounded_range, meter), "strftime_now": partial(paid.now, meter)}
+        self.globals = {
+            # Functions, not types and partials: those have attributes, through which a template would get at the meter.
+            "range": lambda *bounds: paid.bounded_range(meter, *bounds),
+            "strftime_now": lambda style: paid.now(meter, style),
+            "dict": dictionary,
+            "namespace": namespace,
+            "raise_exception": raise_exception,
+        }
 
     def _filters(self) -> Functions:
         meter, known = self.meter, jinja2.filters.FILTERS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
@@ -21,9 +22,16 @@ class Text:
 
     name = "text"
     family = Autoregressive()
-    presets = {
+    presets: ClassVar[dict[str, DecoderConfig]] = {
         "tiny": DecoderConfig(
-            vocab_size=256, width=128, depth=4, num_heads=4, num_kv_heads=4, head_width=32, mlp_width=384, max_tokens=256
+            vocab_size=256,
+            width=128,
+            depth=4,
+            num_heads=4,
+            num_kv_heads=4,
+            head_width=32,
+            mlp_width=384,
+            max_tokens=256,
         )
     }
 
@@ -55,7 +63,7 @@ class Text:
         return Artifact("".join(stream.push(token) for token in x), "text/plain")
 
     def stream(self, steps: Iterator[Step], request: Request) -> Iterator[Step]:
-        """Adds to each step's info the new piece of "text", and ends at a stop string (which is not part of the text)."""
+        """Adds the new piece of "text" to each step's info, and ends before a stop string."""
         stream, scanner = TextStream(self.tokenizer), StopScanner(request.stop)
         for step in steps:
             if "token" not in step.info:
