@@ -122,7 +122,8 @@ class Attend(nn.Module):
         if mask is not None:
             scores = scores.masked_fill(~mask, -torch.inf)
         # A row that may look nowhere (padding) gets zeros, not NaN.
-        return self.weights(scores.softmax(-1).nan_to_num()).to(v.dtype) @ v
+        weights: Tensor = self.weights(scores.softmax(-1).nan_to_num())  # (B, H, T, S)
+        return weights.to(v.dtype) @ v
 
 
 def causal_mask(num_queries: int, num_keys: int, device: torch.device, window: int = 0) -> Tensor:
@@ -180,7 +181,9 @@ class Attention(nn.Module):
         q, k, v = self._turn(qkv, rope)
         if memory is not None:
             k, v = memory.extend(layer, k, v)
-        return self.out(self.attend(q, k, v, mask, causal=causal).transpose(1, 2).reshape(B, T, -1))
+        attended: Tensor = self.attend(q, k, v, mask, causal=causal)  # (B, H, T, D)
+        out: Tensor = self.out(attended.transpose(1, 2).reshape(B, T, -1))
+        return out
 
     def _turn(self, qkv: Tensor, rope: tuple[Tensor, Tensor] | None) -> tuple[Tensor, ...]:
         """Queries and keys normalised and turned by their positions, and the values."""

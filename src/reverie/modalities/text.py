@@ -64,7 +64,8 @@ class Text:
 
     def stream(self, steps: Iterator[Step], request: Request) -> Iterator[Step]:
         """Adds the new piece of "text" to each step's info, and ends before a stop string."""
-        stream, scanner = TextStream(self.tokenizer), StopScanner(request.stop)
+        stream = TextStream(self.tokenizer, after_text=isinstance(request.prompt, str))
+        scanner = StopScanner(request.stop)
         for step in steps:
             if "token" not in step.info:
                 yield step
