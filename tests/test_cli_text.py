@@ -55,11 +55,10 @@ def test_the_prompt_may_come_from_stdin_and_a_seed_repeats() -> None:
 
 
 def test_raw_continues_a_text_as_it_stands() -> None:
-    result = reverie(
-        "write", "--raw", "one, two, three, four,", "--temperature", "0", "--stop", "\n", "--stop", "eight"
-    )
-    assert result.stdout.startswith(" five, six, seven,")
-    assert "eight" not in result.stdout
+    settings = ["--temperature", "0", "--repetition-penalty", "1", "--stop", "\n", "--stop", ", 10"]
+    result = reverie("write", "--raw", "1, 2, 3, 4, 5, 6,", *settings)
+    assert result.stdout == " 7, 8, 9\n"
+    assert result.stderr == ""
 
 
 def test_code_prints_only_code_into_a_pipe() -> None:
@@ -82,12 +81,12 @@ def test_ask_answers_from_a_text(tmp_path: Path) -> None:
 def test_summarize_reads_more_than_fits_the_context(tmp_path: Path) -> None:
     file = tmp_path / "long.txt"
     file.write_text("\n\n".join([TEXT] * 6))
-    # So much room for the summary leaves room for some 250 tokens of text: it must be read in parts.
+    # So much room for the summary leaves less than 300 tokens for the text: it must be read in parts.
     result = reverie("summarize", str(file), "--max-tokens", "7900", "--temperature", "0", "--stop", ".", "--json")
     assert result.returncode == 0, result.stderr
     made = json.loads(result.stdout)
     assert len(made["text"].split()) > 3
-    assert made["tokens"]["prompt"] > 600
+    assert made["tokens"]["prompt"] > 500
     assert made["finish_reason"] == "stop"
 
 
@@ -100,6 +99,10 @@ def test_a_reader_that_leaves_early_is_not_an_error() -> None:
 
 def spawn(*arguments: str) -> pexpect.spawn[str]:
     return pexpect.spawn(REVERIE[0], [*REVERIE[1:], *arguments], encoding="utf-8", timeout=60, dimensions=(24, 80))
+
+
+# An editor of lines asks the terminal to mark what is pasted, for as long as it waits for the person.
+READY, WORKING = "\x1b[?2004h", "\x1b[?2004l"
 
 
 def echoes(child: pexpect.spawn[str]) -> bool:
@@ -115,6 +118,7 @@ def test_ctrl_c_stops_at_once_and_leaves_the_terminal_clean() -> None:
     child.expect(pexpect.EOF)
     child.wait()
     assert child.exitstatus == 130
+    assert echoes(child)
     assert "Traceback" not in child.before
     assert child.before.endswith("\r\n")
     assert child.before.rfind("\x1b[?25h") >= child.before.rfind("\x1b[?25l")  # the cursor is not left hidden
@@ -134,14 +138,16 @@ def test_chat_remembers_saves_and_says_what_it_cannot_do(tmp_path: Path) -> None
 
 def test_ctrl_c_in_chat_stops_the_answer_and_not_the_program() -> None:
     child = spawn("chat", "--max-tokens", "4000", "--temperature", "1")
-    child.expect("> ")
+    child.expect_exact(READY)
     child.sendline("Tell me a very long story about the sea.")
-    child.expect("sea.*\r\n.*\\w+ \\w+ \\w+ \\w+")
+    child.expect_exact(WORKING)
+    child.expect(r"\w+ \w+ \w+")
     child.sendintr()
     child.expect_exact("(stopped)")
-    child.expect("> ")
+    child.expect_exact(READY)
     child.sendline("/help")
     child.expect_exact("/retry")
+    child.expect_exact(READY)
     child.sendeof()
     child.expect(pexpect.EOF)
     child.wait()

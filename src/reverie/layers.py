@@ -131,10 +131,9 @@ def causal_mask(num_queries: int, num_keys: int, device: torch.device, window: i
 
     window: how many tokens back it may look, itself included; 0 is no limit.
     """
-    behind = torch.arange(num_keys - num_queries, num_keys, device=device)[:, None] - torch.arange(
-        num_keys, device=device
-    )
-    return (behind >= 0) & (behind < window) if window else behind >= 0
+    offset = num_keys - num_queries
+    mask = torch.ones(num_queries, num_keys, dtype=torch.bool, device=device).tril(offset)
+    return mask.triu(offset - window + 1) if window else mask
 
 
 class Attention(nn.Module):
@@ -174,15 +173,21 @@ class Attention(nn.Module):
         causal: bool = False,
         memory: Memory | None = None,
         layer: int = 0,
+        last_only: bool = False,
     ) -> Tensor:
-        """x (B, T, W) -> (B, T, W). rope: from `rope_table`, broadcast over heads; memory: earlier keys and values."""
+        """x (B, T, W) -> (B, T, W), or only for the last of T.
+
+        rope: from `rope_table`, broadcast over heads. memory: holds earlier keys and values, and gets the new ones.
+        """
         B, T, _ = x.shape
         qkv = self.qkv(x).view(B, T, -1, self.head_width).transpose(1, 2)  # (B, H+2G, T, D)
         q, k, v = self._turn(qkv, rope)
         if memory is not None:
             k, v = memory.extend(layer, k, v)
+        if last_only:  # it sees everything that the mask lets it
+            q, mask, causal = q[:, :, -1:], None if mask is None else mask[..., -1:, :], False
         attended: Tensor = self.attend(q, k, v, mask, causal=causal)  # (B, H, T, D)
-        out: Tensor = self.out(attended.transpose(1, 2).reshape(B, T, -1))
+        out: Tensor = self.out(attended.transpose(1, 2).flatten(2))
         return out
 
     def _turn(self, qkv: Tensor, rope: tuple[Tensor, Tensor] | None) -> tuple[Tensor, ...]:
@@ -241,9 +246,12 @@ class Block(nn.Module):
         causal: bool = False,
         memory: Memory | None = None,
         layer: int = 0,
+        last_only: bool = False,
     ) -> Tensor:
-        """x (B, T, W) -> (B, T, W)."""
-        attended = self.attention(self.attention_norm(x), rope, mask, causal=causal, memory=memory, layer=layer)
-        x = x + self.attention_post_norm(attended)
+        """x (B, T, W) -> (B, T, W), or only for the last of T. The rest is as in `Attention`."""
+        attended = self.attention(
+            self.attention_norm(x), rope, mask, causal=causal, memory=memory, layer=layer, last_only=last_only
+        )
+        x = x[:, -attended.shape[1] :] + self.attention_post_norm(attended)
         out: Tensor = x + self.mlp_post_norm(self.mlp(self.mlp_norm(x)))
         return out

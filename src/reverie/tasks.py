@@ -41,9 +41,8 @@ def ask(question: str, context: str | None = None, system: str | None = None) ->
         return conversation(question, system)
     if not question.strip():
         raise ReverieError("The question is empty: give at least one word.")
-    return conversation(
-        f"Use this text to answer the question.\n\nText:\n{context.strip()}\n\nQuestion: {question.strip()}", system
-    )
+    text, asked = context.strip(), question.strip()
+    return conversation(f"Use this text to answer the question.\n\nText:\n{text}\n\nQuestion: {asked}\nAnswer:", system)
 
 
 def summary(text: str, system: str | None = None) -> list[Message]:

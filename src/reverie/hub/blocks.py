@@ -26,7 +26,11 @@ def _halves(raw: Tensor) -> Tensor:
 
 def _nibbles(packed: Tensor) -> Tensor:
     """Bytes (..., n) as 2n codes: all the low halves, then all the high ones."""
-    return torch.cat((packed & 15, packed >> 4), -1)
+    num = packed.shape[-1]
+    codes = packed.new_empty(*packed.shape[:-1], 2 * num)
+    torch.bitwise_and(packed, 15, out=codes[..., :num])
+    torch.bitwise_right_shift(packed, 4, out=codes[..., num:])
+    return codes
 
 
 def _q4_0(raw: Tensor) -> Blocks:

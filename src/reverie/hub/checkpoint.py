@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-from reverie.config import from_json, to_json
+from reverie.config import to_json
 from reverie.hub import configs, files, safetensors_file, sources, tokenizers
 from reverie.hub.blocks import four_bit
-from reverie.hub.catalogue import default_name, entry
+from reverie.hub.catalogue import catalogue, default_name, entry
 from reverie.hub.files import Progress
 from reverie.hub.gguf_file import GGUFFile
-from reverie.hub.keymaps import TABLES, Table, parts, to_ours
+from reverie.hub.keymaps import TABLES, Table, joined, parts, to_ours
 from reverie.hub.safetensors_file import SafetensorsFile
 from reverie.hub.tensor_file import find
 from reverie.lm.chat import ChatTemplate
@@ -26,6 +29,11 @@ from reverie.lm.model import Decoder, DecoderConfig
 from reverie.lm.pack import Blocks, Weights
 from reverie.lm.tokenizer import Tokenizer
 from reverie.types import ReverieError
+
+SUFFIXES = (".gguf", ".safetensors")
+
+# Tensors that some files hold though they are computed and not learnt: masks, and RoPE's frequencies.
+_BUFFER = re.compile(r"(^|\.)(attn\.(masked_)?bias|rotary_emb\.inv_freq|rope_freqs\.weight)$")
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ class Checkpoint:
             return self.weight(ours, shape)
         with suppress(RuntimeError):
             codes, scale, offset = (
-                torch.cat([part.to_ours(value, self.config) for part, value in zip(found, values, strict=True)])
+                joined([part.to_ours(value, self.config) for part, value in zip(found, values, strict=True)])
                 for values in zip(*((b.codes, b.scale, b.offset) for b in blocks), strict=True)
             )
             if codes.shape == torch.Size(shape):
@@ -82,29 +90,68 @@ def open_checkpoint(name: str | None, *, offline: bool = False, progress: Progre
     """Finds, fetches if need be, and opens a model.
 
     name: of the catalogue (None: its default text model), "hf:owner/name", or the path of a folder (Reverie's own or
-    Hugging Face layout), of a .gguf or of a .safetensors file with its config.json beside it.
+    Hugging Face layout), of a .gguf or of a .safetensors file with its config.json beside it. What the catalogue knows
+    is never a path, so that a name means the same in every folder: for a folder called gpt2 write "./gpt2".
     """
     name = default_name() if name is None else name
-    path = Path(name).expanduser()
-    if path.suffix not in (".gguf", ".safetensors") and not path.is_dir():
+    path = _local(name)
+    if path is None:
         path = sources.fetch(entry(name), offline=offline, progress=progress)
-    return _open_gguf(name, path) if path.suffix == ".gguf" else _open_folder(name, path)
+    try:
+        return _open_gguf(name, path) if path.suffix == ".gguf" else _open_folder(name, path)
+    except OSError as error:
+        raise ReverieError(f"{path} cannot be read ({error.strerror}): check that you may.") from error
+
+
+class _Unfilled(TorchFunctionMode):
+    """Draws no random numbers: torch's first `normal_` on the meta device imports its compiler for 1 to 2 seconds."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = {} if kwargs is None else kwargs
+        return kwargs["tensor"] if function is nn.init.normal_ else function(*args, **kwargs)
+
+
+def skeleton(config: DecoderConfig) -> Decoder:
+    """A decoder whose weights have shapes but neither values nor memory (on the meta device)."""
+    with torch.device("meta"), _Unfilled():
+        return Decoder(config)
+
+
+def _local(name: str) -> Path | None:
+    """The path that a name is, None if it is one for the catalogue. A path with nothing there is a `ReverieError`."""
+    if not name or name in catalogue() or name.startswith("hf:"):
+        return None
+    path = Path(os.path.expanduser(name))  # noqa: PTH111 - unlike Path's, it lets an unknown user stand
+    with suppress(OSError):  # the name is too long for a path
+        if path.is_dir() or (path.suffix in SUFFIXES and path.is_file()):
+            return path
+    if path.suffix in SUFFIXES or "/" in name or os.sep in name:
+        raise ReverieError(
+            f"There is no model at {name[:200]!r}: give a folder, a .gguf or .safetensors file, or hf:owner/name."
+        )
+    return None
 
 
 def save(folder: Path, model: Decoder, tokenizer: Tokenizer, template: ChatTemplate, card: str) -> None:
     """Writes a model folder of Reverie's own layout: config.json, model.safetensors, tokenizer and card.
 
-    Each file is written aside and renamed, the weights last: a folder without them is not a model yet.
+    Killed at any moment, it leaves the model that was there, the new one, or none: never parts of both. Until all
+    weights are on the disk nothing is touched; then the old ones go, and the new ones take their place after the rest.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    layout = {"reverie": 1, "modality": "text", "model": to_json(model.config)}
-    _write(folder / "config.json", json.dumps(layout, indent=1))
-    _write(folder / "README.md", card)
-    tokenizers.save(tokenizer, folder)
-    if template.source is not None:
-        _write(folder / "chat_template.jinja", template.source)
     weights = {name: weight for name, weight in model.state_dict().items() if not _is_tied_head(name, model.config)}
-    safetensors_file.save(folder / "model.safetensors", weights)
+    if weights.keys() != _names(model.config):
+        raise ReverieError("A model with packed weights cannot be saved: load it with place=EXACT.")
+    final = folder / safetensors_file.SINGLE
+    with files.atomic_path(final, sum(weight.nbytes for weight in weights.values())) as part:
+        safetensors_file.save(part, weights)
+        for old in (final, folder / safetensors_file.INDEX, folder / "chat_template.jinja"):
+            old.unlink(missing_ok=True)
+        layout = {"reverie": 1, "modality": "text", "model": to_json(model.config)}
+        _write(folder / "config.json", json.dumps(layout, indent=1))
+        _write(folder / "README.md", card)
+        tokenizers.save(tokenizer, folder)
+        if template.source is not None:
+            _write(folder / "chat_template.jinja", template.source)
 
 
 def _write(path: Path, text: str) -> None:
@@ -126,25 +173,38 @@ def _open_folder(name: str, path: Path) -> Checkpoint:
     folder = path if path.is_dir() else path.parent
     file = SafetensorsFile.open(path)
     data = _read_config(folder / "config.json")
-    if "reverie" in data:
-        table, config = _own_table(data), from_json(DecoderConfig, data.get("model", {}))
-        configs.check(config)
-    else:
-        kind, config = configs.from_hugging_face(data)
-        table = _with_prefix(TABLES[kind], file)
+    own = "reverie" in data
+    kind, config = configs.from_reverie(data) if own else configs.from_hugging_face(data)
     tokenizer = tokenizers.from_folder(folder)
     template = _template(tokenizers.chat_template(folder), tokenizer)
-    return _checked(Checkpoint(name, path, str(data.get("modality", "text")), config, tokenizer, template, file, table))
+    modality = str(data.get("modality", "text"))[:80] if own else "text"
+    return _checked(Checkpoint(name, path, modality, config, tokenizer, template, file, _table(kind, file)))
 
 
 def _checked(checkpoint: Checkpoint) -> Checkpoint:
-    """Refuses a vocabulary that the embedding has no rows for."""
-    if checkpoint.tokenizer.vocab_size > checkpoint.config.vocab_size:
+    """Refuses a vocabulary that the embedding has no rows for, and tensors that the decoder has no place for."""
+    where, config = checkpoint.path.name, checkpoint.config
+    if checkpoint.tokenizer.vocab_size > config.vocab_size:
         raise ReverieError(
-            f"{checkpoint.path.name} has {checkpoint.tokenizer.vocab_size} tokens and weights for "
-            f"{checkpoint.config.vocab_size}: fetch it again."
+            f"{where} has {checkpoint.tokenizer.vocab_size} tokens and weights for {config.vocab_size}: fetch it again."
         )
+    known = {part.name for ours in (*_names(config), "head.weight") for part in parts(checkpoint.table, ours)}
+    for name in sorted(checkpoint.file.tensors.keys() - known):
+        if not _BUFFER.search(name):
+            raise ReverieError(
+                f"{where} has a tensor {name[:80]!r} that its config has no place for: use another model."
+            )
     return checkpoint
+
+
+def _names(config: DecoderConfig) -> set[str]:
+    """The names of a decoder's weights; a tied head is none."""
+    return {
+        name.replace("blocks.0.", f"blocks.{layer}.")
+        for name in skeleton(replace(config, depth=1)).state_dict()
+        for layer in range(config.depth)
+        if not _is_tied_head(name, config)
+    }
 
 
 def _template(source: str | None, tokenizer: Tokenizer) -> ChatTemplate:
@@ -153,7 +213,7 @@ def _template(source: str | None, tokenizer: Tokenizer) -> ChatTemplate:
 
 def _read_config(path: Path) -> Mapping[str, Any]:
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(path.read_bytes(), parse_int=_integer)
     except FileNotFoundError as error:
         raise ReverieError(f"There is no config.json in {path.parent}: give the folder of a whole model.") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -163,15 +223,17 @@ def _read_config(path: Path) -> Mapping[str, Any]:
     return data
 
 
-def _own_table(data: Mapping[str, Any]) -> Table:
-    if data["reverie"] != 1:
-        raise ReverieError("This model was made by a newer Reverie: update to read it.")
-    return TABLES["reverie"]
+def _integer(digits: str) -> int:
+    """An integer of a size that machines count in, so that arithmetic with it costs nothing."""
+    if len(digits) > 20:
+        raise ValueError("an integer is too long")
+    return int(digits)
 
 
-def _with_prefix(table: Table, file: SafetensorsFile) -> Table:
-    """GPT-2 files exist with and without "transformer." before each name."""
-    if "transformer.wte.weight" not in file.tensors:
+def _table(kind: str, file: SafetensorsFile) -> Table:
+    """The key map of a family. GPT-2 files exist with and without "transformer." before each name."""
+    table = TABLES[kind]
+    if kind != "gpt2" or "transformer.wte.weight" not in file.tensors:
         return table
     return {
         ours: tuple(

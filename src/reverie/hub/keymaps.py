@@ -8,7 +8,7 @@ reordered (GGUF pairs RoPE channels 2i and 2i+1 for Llama, we pair i and i + D/2
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -37,7 +37,7 @@ Table = Mapping[str, tuple[Part, ...]]
 
 
 def _transposed(name: str) -> Part:
-    return Part(name, lambda w, _: w.T, lambda w, _: w.T, rows_only=False)
+    return Part(name, lambda w, _: w.mT, lambda w, _: w.mT, rows_only=False)
 
 
 def _less_one(name: str) -> Part:
@@ -191,8 +191,12 @@ def parts(table: Table, ours: str) -> tuple[Part, ...]:
 
 def to_ours(table: Table, ours: str, read: Callable[[str], Tensor], config: DecoderConfig) -> Tensor:
     """The weight `ours`, from a function that reads tensors of theirs by name."""
-    pieces = [part.to_ours(read(part.name), config) for part in parts(table, ours)]
-    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+    return joined([part.to_ours(read(part.name), config) for part in parts(table, ours)])
+
+
+def joined(pieces: Sequence[Tensor]) -> Tensor:
+    """The pieces beneath each other; a single one as it is."""
+    return pieces[0] if len(pieces) == 1 else torch.cat(list(pieces))
 
 
 def to_theirs(table: Table, ours: str, weight: Tensor, config: DecoderConfig) -> dict[str, Tensor]:

@@ -31,7 +31,7 @@ class Prompt:
 @torch.inference_mode()
 def read(model: Decoder, tokens: Tensor, cache: Cache) -> Tensor:
     """Prefill: puts tokens (B, T) in the cache; gives the logits after the last of them (B, V)."""
-    return model.logits(model.hidden(tokens, cache)[:, -1])
+    return model.logits(model.hidden(tokens, cache, last_only=True)[:, -1])
 
 
 @torch.inference_mode()

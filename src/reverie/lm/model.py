@@ -81,8 +81,8 @@ class Decoder(nn.Module):
         """tokens (B, T) -> logits (B, T, V). With a cache they follow what it holds, and it holds them afterwards."""
         return self.logits(self.hidden(tokens, cache))
 
-    def hidden(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:
-        """tokens (B, T) -> the last hidden states (B, T, W), normalised."""
+    def hidden(self, tokens: Tensor, cache: Cache | None = None, *, last_only: bool = False) -> Tensor:
+        """tokens (B, T) -> the hidden states before the head (B, T, W), or only the last token's (B, 1, W)."""
         T = tokens.shape[1]
         past = 0 if cache is None else cache.length
         positions = torch.arange(past, past + T, device=tokens.device)[None]  # (1, T)
@@ -96,7 +96,8 @@ class Decoder(nn.Module):
         views = self._views(positions, past + T, cache, x.dtype)
         for i, block in enumerate(self.blocks):
             rope, mask, causal = views[self._is_windowed(i)]
-            x = block(x, rope, mask, causal=causal, memory=cache, layer=i)
+            last = last_only and i == self.config.depth - 1  # of the last block nothing else is needed
+            x = block(x, rope, mask, causal=causal, memory=cache, layer=i, last_only=last)
         if cache is not None:
             cache.length += T
         hidden: Tensor = self.norm(x)
