@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from reverie.hub.checkpoint import Checkpoint, open_checkpoint
+from reverie.hub.checkpoint import Checkpoint, open_checkpoint, skeleton
 from reverie.lm.model import Decoder
 from reverie.lm.pack import PackedLinear, can_pack
 from reverie.modalities import modality
@@ -147,8 +147,7 @@ class Generation(Iterator[Step]):
 
 def materialise(checkpoint: Checkpoint, place: Placement) -> Decoder:
     """The decoder with its weights, read one at a time, so that nothing is held twice."""
-    with torch.device("meta"):
-        core = Decoder(checkpoint.config).eval().requires_grad_(False)
+    core = skeleton(checkpoint.config).eval().requires_grad_(False)
     tied = core.head if checkpoint.config.tied else None
     for path, module in list(core.named_modules()):
         if module is tied:

@@ -195,7 +195,7 @@ class Attention(nn.Module):
         H, G, _ = self.heads
         if isinstance(self.q_norm, nn.Identity):
             if rope is None:
-                return qkv.split(self.heads, 1)
+                return torch.split(qkv, list(self.heads), 1)
             turned = rotate(qkv[:, : H + G], *rope)  # queries and keys in one go: fewer, larger operations
             return *turned.split((H, G), 1), qkv[:, H + G :]
         q, k, v = qkv.split(self.heads, 1)

@@ -13,10 +13,9 @@ from torch import Tensor
 from reverie.lm.pack import Blocks
 
 
-def four_bit(raw: Tensor, kind: str) -> Blocks | None:
-    """The rows of a tensor of type `kind`, raw (R, bytes) uint8, as blocks; None if it is not a 4-bit type."""
-    reader = _READERS.get(kind)
-    return None if reader is None else reader(raw)
+def four_bit(raw: Tensor, kind: str) -> Blocks:
+    """The rows of a tensor of type `kind`, one of `FOUR_BIT`, raw (R, bytes) uint8, as blocks."""
+    return _READERS[kind](raw)
 
 
 def _halves(raw: Tensor) -> Tensor:
@@ -57,3 +56,4 @@ def _q4_k(raw: Tensor) -> Blocks:
 
 
 _READERS: dict[str, Callable[[Tensor], Blocks]] = {"Q4_0": _q4_0, "Q4_1": _q4_1, "Q4_K": _q4_k}
+FOUR_BIT = frozenset(_READERS)

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from reverie.config import to_json
 from reverie.hub import configs, files, safetensors_file, sources, tokenizers
-from reverie.hub.blocks import four_bit
+from reverie.hub.blocks import FOUR_BIT, four_bit
 from reverie.hub.catalogue import catalogue, default_name, entry
 from reverie.hub.files import Progress
 from reverie.hub.gguf_file import GGUFFile
@@ -62,12 +62,10 @@ class Checkpoint:
     def stored(self, ours: str, shape: Sequence[int]) -> Weights:
         """The matrix `ours` as 4-bit blocks where the file has it so, else as `weight`."""
         found = parts(self.table, ours)
-        if not isinstance(self.file, GGUFFile) or not all(part.rows_only for part in found):
+        types = {find(self.file.tensors, part.name, self.path.name).type for part in found}
+        if not (isinstance(self.file, GGUFFile) and types <= FOUR_BIT and all(part.rows_only for part in found)):
             return self.weight(ours, shape)
-        pieces = [_four_bit(self.file, part.name) for part in found]
-        blocks = [piece for piece in pieces if piece is not None]
-        if len(blocks) < len(found):
-            return self.weight(ours, shape)
+        blocks = [_four_bit(self.file, part.name) for part in found]
         with suppress(RuntimeError):
             codes, scale, offset = (
                 joined([part.to_ours(value, self.config) for part, value in zip(found, values, strict=True)])
@@ -81,9 +79,8 @@ class Checkpoint:
         return ReverieError(f"{self.path.name} does not fit its own config ({ours} has another shape): fetch it again.")
 
 
-def _four_bit(file: GGUFFile, name: str) -> Blocks | None:
-    info = find(file.tensors, name, file.path.name)
-    return four_bit(torch.from_numpy(file.raw(name)), info.type)
+def _four_bit(file: GGUFFile, name: str) -> Blocks:
+    return four_bit(torch.from_numpy(file.raw(name)), file.tensors[name].type)
 
 
 def open_checkpoint(name: str | None, *, offline: bool = False, progress: Progress | None = None) -> Checkpoint:
