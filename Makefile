@@ -14,12 +14,12 @@ help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*##\(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: install  ## install Reverie, fetch the default model, and write a story
-	@$(BIN)/reverie write "Write a short story about a robot dog." --seed 1 --max-tokens 300 </dev/null
+	@$(BIN)/reverie write "Write a short story about a robot dog." --seed 5 --max-tokens 300 </dev/null
 
 install: $(VENV)/.installed  ## install Reverie in .venv
 
 test: $(VENV)/.tests-installed lint types  ## install what tests need, check style and types, run all tests
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2  # two tests at a time, each on a thread of its own
 
 lint: $(VENV)/.tests-installed  ## check style
 	$(BIN)/ruff check

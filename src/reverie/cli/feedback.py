@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -92,6 +93,7 @@ def _progress_bar(total: int) -> tuple[Progress, TaskID]:
 def load(options: Sampling, feedback: Feedback) -> Model:
     """The model that was asked for; fetched first, with a progress bar, if it is not here."""
     feedback.status("Loading the model")
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # torch in huge pages: less memory, a few percent faster
     from reverie import engine  # imports torch: a second in which the status is seen
 
     return engine.load(options.model, offline=options.offline, progress=feedback.progress)
