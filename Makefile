@@ -14,7 +14,7 @@ help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*##\(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: install  ## install Reverie, fetch the default model, and write a story
-	@$(BIN)/reverie write "Write a short story about a robot dog." --seed 5 --max-tokens 300 </dev/null
+	@$(BIN)/reverie write "Write one paragraph: a story about a robot dog that finds a friend." --seed 1 </dev/null
 
 install: $(VENV)/.installed  ## install Reverie in .venv
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Settings that gave the best results of the default model in each task; what a person sets overrides them.
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "write": {"temperature": 0.6, "repetition_penalty": 1.05},  # without it small models loop; with more they drift
-    "code": {"temperature": 0.2},
+    "code": {"temperature": 0.0},
     "ask": {"temperature": 0.2, "max_tokens": 256},
     "summarize": {"temperature": 0.0, "max_tokens": 200},  # a penalty would keep it from the words of the text
     "chat": {"temperature": 0.5, "repetition_penalty": 1.05},
