@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -169,8 +168,3 @@ def materialise(checkpoint: Checkpoint, place: Placement) -> Decoder:
 def _packed(checkpoint: Checkpoint, path: str, module: nn.Linear) -> PackedLinear:
     bias = None if module.bias is None else checkpoint.weight(f"{path}.bias", module.bias.shape).bfloat16()
     return PackedLinear(partial(checkpoint.stored, f"{path}.weight", module.weight.shape), bias)
-
-
-def num_threads() -> int:
-    """Threads of one operation: one for each processor this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
