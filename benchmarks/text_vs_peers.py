@@ -2,7 +2,7 @@
 
     python benchmarks/text_vs_peers.py [--rounds 3] [--text FILE]
 
-Each contender runs in a process of its own, in turn, `rounds` times; medians are shown, and ratios to the first peer.
+Each contender runs in a process of its own, in turn, `rounds` times; medians are shown, and our ratio to each peer.
 The peers are installed for this alone: pip install -c constraints.txt llama-cpp-python transformers.
 """
 
@@ -43,6 +43,8 @@ class Reverie:
         import torch
 
         from reverie.engine import load
+
+        torch.set_num_threads(THREADS)
         from reverie.lm import cache, generate
 
         self.model, self.generate, self.cache_class, self.torch = load(path), generate, cache.Cache, torch
@@ -159,7 +161,7 @@ def tokens_of(path: str, text: str) -> list[int]:
 
 
 def table(rows: dict[str, dict[str, float]]) -> str:
-    """Medians, and how many times the second row's (the first peer's) each first-row figure is."""
+    """Medians, and below them the first row's figures as so many times each peer's."""
     columns = list(next(iter(rows.values())))
     lines = [f"{'':<20}" + "".join(f"{column:>15}" for column in columns)]
     lines += [f"{name:<20}" + "".join(f"{row[c]:>15,.1f}" for c in columns) for name, row in rows.items()]

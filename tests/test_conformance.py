@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_models import TEMPLATE, VOCABULARY, write_tokenizer
 
 from reverie import modalities
 from reverie.hub.tokenizers import from_folder
 from reverie.lm.chat import ChatTemplate
 from reverie.types import Request, ReverieError
+from tiny_models import TEMPLATE, VOCABULARY, write_tokenizer
 
 SENTENCE = "the robot dog and the other dogs ran into the garden of the old house, "
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 import transformers
 
+from reverie import engine
 from reverie.engine import EXACT, Model, load
 from reverie.evaluate.perplexity import score
 from reverie.lm.pack import PackedLinear
@@ -114,6 +115,14 @@ def test_mistakes_are_told_at_once(model: Model) -> None:
         model.generate("Once", temperatur=1)
     with pytest.raises(ReverieError, match="vocabulary"):
         model.generate("Once", logit_bias={10**6: 1.0}).text()
+
+
+def test_a_model_that_memory_cannot_hold_is_refused_before_it_is_read(
+    smollm2_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "physical_bytes", lambda: 200e6)
+    with pytest.raises(ReverieError, match=r"needs 0\.3 GB of memory and this machine has 0\.2 GB"):
+        load(str(smollm2_path))
 
 
 def test_the_python_in_the_readme_runs(smollm2_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

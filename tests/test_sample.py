@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -98,3 +99,23 @@ def test_a_cooler_temperature_sharpens() -> None:
 def test_numbers_out_of_bounds_are_refused_with_the_bounds(name: str, value: float) -> None:
     with pytest.raises(ReverieError, match=f"{name} is .*from"):
         Request("", **{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"max_tokens": 2.5},
+        {"max_tokens": "5"},
+        {"top_k": True},
+        {"seed": 1.5},
+        {"temperature": 1e-39},
+        {"stop": "END"},
+        {"stop": ("",)},
+        {"logit_bias": {1: math.nan}},
+        {"logit_bias": {1: -math.inf}},
+        {"logit_bias": {"a": 1.0}},
+    ],
+)
+def test_settings_of_a_wrong_kind_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ReverieError):
+        Request("", **settings)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -79,11 +81,10 @@ class Model:
 
         Without a seed a fresh one is drawn: `generation.request.seed` tells it.
         """
-        try:
-            request = Request(prompt, **{"seed": secrets.randbelow(2**32), **settings})
-        except TypeError as error:
-            raise ReverieError(f"{error}: the settings are the fields of reverie.types.Request.") from error
-        return Generation(self, request)
+        known = [field.name for field in fields(Request) if field.name != "prompt"]
+        if unknown := set(settings) - set(known):
+            raise ReverieError(f"There is no setting {min(unknown)!r}: there are {', '.join(known)}.")
+        return Generation(self, Request(prompt, **{"seed": secrets.randbelow(2**32), **settings}))
 
 
 @dataclass
@@ -147,6 +148,7 @@ class Generation(Iterator[Step]):
 def materialise(checkpoint: Checkpoint, place: Placement) -> Decoder:
     """The decoder with its weights, read one at a time, so that nothing is held twice."""
     core = skeleton(checkpoint.config).eval().requires_grad_(False)
+    _need_memory(checkpoint.name, sum(weight.numel() for weight in core.parameters()) * place.dtype.itemsize)
     tied = core.head if checkpoint.config.tied else None
     for path, module in list(core.named_modules()):
         if module is tied:
@@ -163,6 +165,20 @@ def materialise(checkpoint: Checkpoint, place: Placement) -> Decoder:
         if place.packed and can_pack(tied):
             core.set_submodule("head", PackedLinear(lambda: embedding))
     return core
+
+
+def _need_memory(name: str, size_bytes: int) -> None:
+    """Refuses a model that the machine cannot hold before any of it is read."""
+    if size_bytes > physical_bytes():
+        needed, there = (f"{size / 1e9:.1f} GB" for size in (size_bytes, physical_bytes()))
+        raise ReverieError(f"{name} needs {needed} of memory and this machine has {there}: choose a smaller model.")
+
+
+def physical_bytes() -> float:
+    """The memory of this machine; infinite where the system does not tell."""
+    names = ("SC_PHYS_PAGES", "SC_PAGE_SIZE")
+    known = all(name in getattr(os, "sysconf_names", {}) for name in names)
+    return math.prod(map(os.sysconf, names)) if known else math.inf
 
 
 def _packed(checkpoint: Checkpoint, path: str, module: nn.Linear) -> PackedLinear:

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
     "gelu": lambda x: F.gelu(x, approximate="tanh"),
-    "relu2": lambda x: F.relu(x).square(),
 }
 
 BLOCK_QUERIES = 192  # torch's causal kernel for CPUs takes 1.4 times as long as its masked one on blocks of this size

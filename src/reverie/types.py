@@ -40,6 +40,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "seed": (0, 2**63 - 1),
 }
 
+LEAST_TEMPERATURE = 1e-3  # below, logits divided by it overflow
+
 
 @dataclass(frozen=True)
 class Request:
@@ -69,11 +71,24 @@ class Request:
 
     def __post_init__(self) -> None:
         for name, (least, most) in BOUNDS.items():
-            value = getattr(self, name)
-            if not math.isfinite(value) or not least <= value <= most:
-                raise ReverieError(f"{name} is {value}: give a number from {least:g} to {most:g}.")
-        if any(not stop for stop in self.stop):
-            raise ReverieError("A stop string is empty: give at least one character, or leave it out.")
+            _check_number(name, getattr(self, name), least, most)
+        if 0 < self.temperature < LEAST_TEMPERATURE:
+            raise ReverieError(f"temperature is {self.temperature}: give 0, or at least {LEAST_TEMPERATURE:g}.")
+        for token, bias in self.logit_bias.items():
+            _check_number("a token of logit_bias", token, 0, 2**31)
+            _check_number("a logit_bias", bias, -1000.0, 1000.0)
+        stops: Any = self.stop  # whatever the caller gave
+        if isinstance(stops, str) or not all(isinstance(stop, str) and stop for stop in stops):
+            raise ReverieError("stop must be a tuple of texts, each of at least one character.")
+
+
+def _check_number(name: str, value: Any, least: float, most: float) -> None:
+    """A `ReverieError` unless least <= value <= most; where both are whole numbers, value must be one."""
+    kinds = int if isinstance(least, int) and isinstance(most, int) else (int, float)
+    is_number = isinstance(value, kinds) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or not least <= value <= most:
+        what = "a whole number" if kinds is int else "a number"
+        raise ReverieError(f"{name} is {value!r}: give {what} from {least:g} to {most:g}.")
 
 
 @dataclass(frozen=True)

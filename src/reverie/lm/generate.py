@@ -30,8 +30,12 @@ class Prompt:
 
 @torch.inference_mode()
 def read(model: Decoder, tokens: Tensor, cache: Cache) -> Tensor:
-    """Prefill: puts tokens (B, T) in the cache; gives the logits after the last of them (B, V)."""
-    return model.logits(model.hidden(tokens, cache, last_only=True)[:, -1])
+    """Prefill: puts tokens (B, T) in the cache; gives the logits after the last of them (B, V).
+
+    The model may be anywhere; tokens come from the CPU and logits go there, where the next token is chosen.
+    """
+    hidden = model.hidden(tokens.to(model.embed.weight.device), cache, last_only=True)
+    return model.logits(hidden[:, -1]).cpu()
 
 
 @torch.inference_mode()
@@ -40,7 +44,8 @@ def decode(model: Decoder, tokens: Tensor, cache: Cache) -> Tensor:
 
     This is the one seam for a faster decoder: whatever keeps this contract can stand in its place.
     """
-    return model.logits(model.hidden(tokens[:, None], cache)[:, 0])
+    hidden = model.hidden(tokens[:, None].to(model.embed.weight.device), cache)
+    return model.logits(hidden[:, 0]).cpu()
 
 
 def fit(tokens: Sequence[int], context: int, *, slide: bool) -> list[int]:
