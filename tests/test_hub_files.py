@@ -74,6 +74,13 @@ def test_folder_that_is_a_file(tmp_path: Path) -> None:
         pass
 
 
+def test_folder_is_not_blamed_for_trouble_elsewhere(tmp_path: Path) -> None:
+    elsewhere = PermissionError(errno.EACCES, "Permission denied", "/other/file")
+    with pytest.raises(PermissionError), files.atomic_write(tmp_path / "file"):
+        raise elsewhere
+    assert names(tmp_path) == []
+
+
 WRITER = """
 import sys, time
 from pathlib import Path

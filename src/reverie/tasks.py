@@ -7,6 +7,7 @@ texts longer than the context: it splits, summarises each part, and summarises t
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "write": {"temperature": 0.6, "repetition_penalty": 1.05},  # without it small models loop; with more they drift
     "code": {"temperature": 0.0},
-    "ask": {"temperature": 0.2, "max_tokens": 256},
+    "ask": {"temperature": 0.0, "max_tokens": 256},
     "summarize": {"temperature": 0.0, "max_tokens": 200},  # a penalty would keep it from the words of the text
     "chat": {"temperature": 0.5, "repetition_penalty": 1.05},
 }
@@ -55,22 +56,27 @@ def summary(text: str, system: str | None = None) -> list[Message]:
 # --- code ---
 
 FENCED = re.compile(
-    r"^[ \t]*(?P<fence>```+|~~~+)[ \t]*(?P<language>[\w+#.-]*)[^\n]*\n"
-    r"(?P<code>.*?)(?:^[ \t]*(?P=fence)[ \t]*$|\Z)",
+    r"^[ \t]*(?P<fence>(?P<mark>[`~])(?P=mark){2,})[ \t]*(?P<language>[\w+#.-]*)[^\n]*\n"
+    r"(?P<code>.*?)(?:^[ \t]*(?P=fence)(?P=mark)*[ \t]*$|\Z)",
     re.DOTALL | re.MULTILINE,
 )
+ASIDES = {"", "sh", "bash", "console", "shell"}  # beside a program: what it prints, and how it is installed and run
 
 
 def extract_code(text: str) -> str:
     """The code in an answer: its fenced blocks, or the whole of it if it has none; ends with one newline.
 
-    Blocks in another language than the first are left out: they show a shell command or the program's output.
-    A block that is still open (the answer was cut short) counts.
+    Of several languages the one with the most code is kept; shell, and blocks that name no language, only if there is
+    no other. A block that is still open (the answer was cut short) counts.
     """
     blocks = [(match["language"].lower(), match["code"].strip("\n")) for match in FENCED.finditer(text)]
     if not blocks:
         return text.strip("\n") + "\n"
-    return "\n\n".join(code for language, code in blocks if language == blocks[0][0]) + "\n"
+    sizes: Counter[str] = Counter()
+    for language, code in blocks:
+        sizes[language] += len(code)
+    kept = max(sizes, key=lambda language: (language not in ASIDES, sizes[language]))
+    return "\n\n".join(code for language, code in blocks if language == kept) + "\n"
 
 
 # --- summaries of texts of any length ---
@@ -107,11 +113,13 @@ class Summary(Iterator["Step"]):
     """The summary of a text of any length, as it is made: to its consumer it looks like one `Generation`.
 
     Steps of the parts' summaries have info "part" and "parts" (from 1); those without are the summary itself.
-    timings: of all generations together. request: that of the last.
+    timings: of all generations together. request: that of the last. parts_cut_off: how many of the parts' summaries
+    so far ended in mid-sentence, at max_tokens.
     """
 
     def __init__(self, model: Model, text: str, system: str | None = None, **settings: Any) -> None:
         self.finish_reason: str | None = None
+        self.parts_cut_off = 0
         self._model, self._system = model, system
         self._settings = {**SETTINGS["summarize"], **settings}
         self._done: list[Timings] = []
@@ -168,6 +176,7 @@ class Summary(Iterator["Step"]):
             for step in generation:
                 yield replace(step, info={**step.info, "part": number, "parts": len(parts)})
             summaries.append(generation.text().strip())
+            self.parts_cut_off += generation.finish_reason == "length"
         return "\n\n".join(summaries)
 
     def _generate(self, text: str) -> Generation:

@@ -88,7 +88,7 @@ def _check_number(name: str, value: Any, least: float, most: float) -> None:
     is_number = isinstance(value, kinds) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value) or not least <= value <= most:
         what = "a whole number" if kinds is int else "a number"
-        raise ReverieError(f"{name} is {value!r}: give {what} from {least:g} to {most:g}.")
+        raise ReverieError(f"{name} is {value!r}: give {what} from {least:,} to {most:,}.")
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def main(
 ) -> None:
     """Make new things from a prompt, with models you can train and see through."""
     if offline:
-        os.environ["REVERIE_OFFLINE"] = "1"  # commands have an option of their own, which reads this
+        os.environ["REVERIE_OFFLINE"] = "1"  # as if the person had set it: read where models are fetched
 
 
 app.command("write")(text.write)

@@ -117,17 +117,18 @@ class Conversation:
     def _stream(self) -> str:
         """The answer, as far as it came: Ctrl-C ends it and no more."""
         written: list[str] = []
-        with Feedback() as feedback, closing(self.model.generate(self.messages, **self.settings)) as generation:
+        with Feedback() as feedback:
             try:
-                for piece in pieces(generation, feedback):
-                    feedback.clear()
-                    written.append(piece)
-                    print(piece, end="", flush=True)
+                with closing(self.model.generate(self.messages, **self.settings)) as generation:
+                    for piece in pieces(generation, feedback):
+                        feedback.clear()
+                        written.append(piece)
+                        print(piece, end="", flush=True)
             except KeyboardInterrupt:
                 note("\n(stopped)")
             else:
                 print(flush=True)
-                remark(self.model, generation)
+                remark(self.model, generation, feedback)
         return "".join(written)
 
     def set_system(self, text: str) -> None:
@@ -154,13 +155,16 @@ class Conversation:
         """Writes the conversation to a file."""
         if not file:
             raise ReverieError("Give a file: /save talk.md")
-        path = Path(file).expanduser()
-        lines = _as_json_lines(self.messages) if path.suffix == ".jsonl" else _as_markdown(self.messages)
+        lines = _as_json_lines(self.messages) if file.endswith(".jsonl") else _as_markdown(self.messages)
+        data = "".join(lines).encode(errors="replace")
         try:
+            path = Path(file).expanduser()
             with atomic_write(path) as target:
-                target.write("".join(lines).encode())
+                target.write(data)
         except OSError as error:
-            raise ReverieError(f"Cannot write {path}: {error.strerror}.") from error
+            raise ReverieError(f"Cannot write {file}: {error.strerror}.") from error
+        except (ValueError, RuntimeError) as error:  # no name (`.`), a NUL in it, the home folder of nobody
+            raise ReverieError(f"Cannot write {file!r}: give the name of a file, as in /save talk.md.") from error
         note(f"Saved {len(self.messages)} messages to {path}.")
 
 

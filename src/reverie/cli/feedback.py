@@ -26,12 +26,14 @@ class Feedback:
     """One live line on stderr: a status or a progress bar. Where stderr is no terminal, only that a model is fetched.
 
     rich is imported when there is something to show: a piped command starts without it.
+    dropped_tokens: how many tokens the model forgot meanwhile (--slide), to be said afterwards.
     """
 
     def __init__(self) -> None:
         self._status: Status | None = None
         self._progress: tuple[Progress, TaskID] | None = None
         self._fetching = False
+        self.dropped_tokens = 0
 
     def __enter__(self) -> Self:
         return self

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from reverie.cli.feedback import Feedback, note
 from reverie.cli.options import Json, Offline
 from reverie.hub.catalogue import Entry, catalogue, entry
 from reverie.hub.files import in_words
+from reverie.types import ReverieError
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -27,7 +29,7 @@ def models() -> None:
 @app.command("list")
 def list_models(as_json: Json = False) -> None:
     """List the models of the catalogue, and whatever else is installed."""
-    here = _installed()
+    here = _folders()
     rows = [_row(entry(name), here) for name in dict.fromkeys([*catalogue(), *here])]
     if as_json:
         print(json.dumps(rows))
@@ -39,10 +41,10 @@ def list_models(as_json: Json = False) -> None:
 @app.command()
 def pull(name: Name, offline: Offline = False) -> None:
     """Fetch a model and verify it."""
-    from reverie.hub.sources import fetch
+    from reverie.hub.sources import fetch, find
 
     wanted = entry(name)
-    if wanted.name in _installed():
+    if find(wanted) is not None:
         note(f"{name} is installed already.")
         return
     with Feedback() as feedback:
@@ -53,7 +55,7 @@ def pull(name: Name, offline: Offline = False) -> None:
 @app.command()
 def show(name: Name, as_json: Json = False) -> None:
     """Show all that is known about a model."""
-    facts = {**_row(entry(name), _installed()), **_more(entry(name))}
+    facts = {**_row(entry(name), _folders()), **_more(entry(name))}
     if as_json:
         print(json.dumps(facts))
         return
@@ -65,24 +67,34 @@ def rm(name: Name, yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not
     """Remove a model from this machine."""
     from reverie.hub.sources import remove
 
-    taken = _installed().get(name)
+    taken = _folders().get(name)
     if taken is not None and not yes:
         typer.confirm(f"Remove {name} ({in_words(taken)})?", abort=True, err=True)
     note(f"Removed {name}: {in_words(remove(name))} are free again.")
 
 
-def _installed() -> dict[str, int]:
-    """Name -> bytes on disk. A folder with a name that no model can have is not one."""
+def _folders() -> dict[str, int]:
+    """Name -> bytes on disk, whole or not. A folder with a name that no model can have is not one."""
     from reverie.hub.sources import installed
 
     return {m.name: m.size_bytes for m in installed() if m.name in catalogue() or m.name.startswith("hf:")}
 
 
+def _is_whole(found: Entry) -> bool:
+    """Whether a model is there as `fetch` leaves it; one that is broken is fetched again."""
+    from reverie.hub.sources import find
+
+    with suppress(ReverieError):  # a link that leads out of the folder
+        return find(found) is not None
+    return False
+
+
 def _row(found: Entry, here: dict[str, int]) -> dict[str, Any]:
+    installed = found.name in here and _is_whole(found)
     return {
         "name": found.name,
-        "installed": found.name in here,
-        "size_bytes": here.get(found.name, found.about_bytes),
+        "installed": installed,
+        "size_bytes": here[found.name] if installed else found.about_bytes,
         "parameters": found.parameters,
         "licence": found.licence,
         "default": found.default,

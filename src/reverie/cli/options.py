@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, BinaryIO, get_type_hints
 
 import typer
 
 from reverie.types import ReverieError
 
-Offline = Annotated[bool, typer.Option("--offline", envvar="REVERIE_OFFLINE", help="Never use the network.")]
+MOST_BYTES = 50_000_000  # of a text: tokens take many times as much memory
+
+Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
@@ -91,29 +94,34 @@ def piped() -> str | None:
     """What was piped into the command, or None if stdin is a terminal, closed or empty."""
     if sys.stdin is None or sys.stdin.isatty():
         return None
-    return _decode(sys.stdin.buffer.read(), "stdin") or None
+    return _text(sys.stdin.buffer, "stdin") or None
 
 
 def read_text(file: Path) -> str:
     """The text in a file, or on stdin for `-`."""
     if str(file) == "-":
-        return _decode(sys.stdin.buffer.read(), "stdin")
+        return _text(sys.stdin.buffer, "stdin")
     try:
-        return _decode(file.read_bytes(), str(file))
+        with file.open("rb") as stream:
+            return _text(stream, str(file))
     except OSError as error:
         raise ReverieError(f"Cannot read {file}: {error.strerror}.") from error
 
 
-def _decode(data: bytes, where: str) -> str:
+def _text(stream: BinaryIO, where: str) -> str:
+    data = stream.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        size = max(len(data), stream.seek(0, os.SEEK_END)) if stream.seekable() else len(data)
+        raise ReverieError(f"{where} has {size:,} bytes or more, and {MOST_BYTES:,} are the most: give a part of it.")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ReverieError(f"{where} is not UTF-8 text: give a text file.") from error
 
 
-def read_prompt(argument: str | None) -> str:
-    """The prompt: the argument, what is piped in, or both, one after the other."""
+def read_prompt(argument: str | None, name: str = "PROMPT") -> str:
+    """The prompt: the argument called `name`, what is piped in, or both, one after the other."""
     parts = [part for part in (argument, piped()) if part is not None]
     if not parts:
-        raise typer.BadParameter("give one, or pipe it in", param_hint="PROMPT")
+        raise typer.BadParameter("give one, or pipe it in", param_hint=name)
     return "\n\n".join(parts)

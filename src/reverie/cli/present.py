@@ -10,12 +10,11 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from reverie.cli.feedback import Feedback, note
-from reverie.tasks import extract_code
+from reverie.tasks import Summary, extract_code
 
 if TYPE_CHECKING:
     from reverie.cli.options import TextOptions
     from reverie.engine import Generation, Model
-    from reverie.tasks import Summary
     from reverie.types import Step
 
 
@@ -26,7 +25,7 @@ def present(model: Model, generation: Generation | Summary, options: TextOptions
             print(json.dumps(as_json(model, generation, feedback), ensure_ascii=False))
         else:
             stream(generation, feedback)
-            remark(model, generation)
+            remark(model, generation, feedback)
 
 
 def present_code(model: Model, generation: Generation, feedback: Feedback) -> None:
@@ -35,12 +34,14 @@ def present_code(model: Model, generation: Generation, feedback: Feedback) -> No
         text = "".join(pieces(generation, feedback))
         feedback.clear()
         sys.stdout.write(extract_code(text))
-        remark(model, generation)
+        remark(model, generation, feedback)
 
 
 def pieces(steps: Iterable[Step], feedback: Feedback) -> Iterator[str]:
     """The pieces of the result's text; what happens before there is any is shown as a status."""
     for step in steps:
+        if step.info.get("read_tokens") == 0:  # once for each reading: all its steps say the same
+            feedback.dropped_tokens += step.info["dropped_tokens"]
         if "part" in step.info:
             feedback.status(f"Summarizing part {step.info['part']} of {step.info['parts']}")
         elif step.info.get("phase") == "prompt":
@@ -64,13 +65,17 @@ def stream(steps: Iterable[Step], feedback: Feedback) -> str:
     return text
 
 
-def remark(model: Model, generation: Generation | Summary) -> None:
-    """Says if the text was cut off; where a person watches, also how fast it came and how to get it again."""
+def remark(model: Model, generation: Generation | Summary, feedback: Feedback) -> None:
+    """Says if anything was cut off or forgotten; where a person watches, also how fast the text came, and its seed."""
     timings, request = generation.timings, generation.request
     remarks = []
     if sys.stderr.isatty():
         speed = f"{timings.decode_tokens_per_second:.0f} a second"
         remarks.append(f"{timings.new_tokens} tokens, {speed}; --seed {request.seed} makes the same again")
+    if feedback.dropped_tokens:
+        remarks.append(f"the oldest {feedback.dropped_tokens:,} tokens were forgotten (--slide)")
+    if isinstance(generation, Summary) and generation.parts_cut_off:
+        remarks.append(f"summaries of parts that were cut off: {generation.parts_cut_off} (--max-tokens)")
     if generation.finish_reason == "length":
         remarks.append(_cut_off(model, generation))
     if remarks:
@@ -99,9 +104,12 @@ def as_json(model: Model, generation: Generation | Summary, feedback: Feedback) 
             "tokens_per_second": round(timings.decode_tokens_per_second, 2),
         },
         "finish_reason": generation.finish_reason,
+        "dropped_tokens": feedback.dropped_tokens,
         "seed": request.seed,
         "settings": {f.name: getattr(request, f.name) for f in fields(request) if f.name not in ("prompt", "seed")},
     }
+    if isinstance(generation, Summary):
+        result["parts_cut_off"] = generation.parts_cut_off
     if request.num_logprobs:
         result["logprobs"] = [_logprobs(model, info) for info in infos if "logprob" in info]
     return result

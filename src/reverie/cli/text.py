@@ -42,16 +42,17 @@ def code(prompt: PromptArgument = None, *, options: TextOptions) -> None:
 def ask(
     question: Annotated[str | None, typer.Argument(metavar="QUESTION", help="The question; also from stdin.")] = None,
     context: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Answer from this file; or pipe a text in.")
+        Path | None, typer.Option(metavar="FILE", help="Answer from this file (-: stdin); or pipe a text in.")
     ] = None,
     *,
     options: TextOptions,
 ) -> None:
     """Ask a question, about a text if you give one."""
-    if question is not None and context is None:
+    text = None if context is None else read_text(context)
+    if question is None:
+        question = read_prompt(None, "QUESTION")
+    elif context is None:
         text = piped()
-    else:
-        question, text = read_prompt(question), None if context is None else read_text(context)
     _answer("ask", tasks.ask(question, text, options.system), options)
 
 
@@ -62,7 +63,7 @@ def summarize(
     options: TextOptions,
 ) -> None:
     """Summarize a text of any length."""
-    text = read_prompt(None) if file is None else read_text(file)
+    text = read_prompt(None, "FILE") if file is None else read_text(file)
     Request(tasks.summary(text, options.system), **options.settings())  # mistakes show before a model is loaded
     with Feedback() as feedback:
         model = load(options, feedback)

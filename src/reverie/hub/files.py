@@ -25,14 +25,17 @@ def atomic_path(path: Path, size_bytes: int | None = None) -> Iterator[Path]:
     Until then `path` is as it was, and afterwards it is on the disk, even if the machine or the process dies between.
     size_bytes: what will be written, if known, so that a full disk gives an error that says how much is needed.
     """
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    folder, part = path.parent, path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with explained(path.parent, size_bytes):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        with explained(folder, size_bytes):
+            folder.mkdir(parents=True, exist_ok=True)
+            part.touch(exist_ok=False)
+        with _room_explained(folder, size_bytes):  # what else the block may not do is not for this folder to answer
             yield part
+        with explained(folder, size_bytes):
             sync(part)
             part.replace(path)
-            sync(path.parent)
+            sync(folder)
     finally:
         with suppress(OSError):
             part.unlink()
@@ -41,7 +44,7 @@ def atomic_path(path: Path, size_bytes: int | None = None) -> Iterator[Path]:
 @contextmanager
 def atomic_write(path: Path, size_bytes: int | None = None) -> Iterator[BinaryIO]:
     """`atomic_path` as a file open for writing."""
-    with atomic_path(path, size_bytes) as part, part.open("xb") as file:
+    with atomic_path(path, size_bytes) as part, part.open("wb") as file:
         yield file
 
 
@@ -60,12 +63,22 @@ def sync(path: Path) -> None:
 def explained(folder: Path, size_bytes: int | None = None) -> Iterator[None]:
     """Turns a full disk, or a folder that may not be written, into a `ReverieError` that says what to do."""
     try:
+        with _room_explained(folder, size_bytes):
+            yield
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+            raise ReverieError(f"{folder} cannot be written ({error.strerror}): choose a folder that can.") from error
+        raise
+
+
+@contextmanager
+def _room_explained(folder: Path, size_bytes: int | None) -> Iterator[None]:
+    """Turns a full disk alone into a `ReverieError`."""
+    try:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _disk_full(folder, size_bytes) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
-            raise ReverieError(f"{folder} cannot be written ({error.strerror}): choose a folder that can.") from error
         raise
 
 

@@ -16,6 +16,7 @@ from reverie.types import ReverieError
 
 MAX_TOKENS = 2_000_000
 MAX_TOKEN_CHARACTERS = 512
+MAX_PAIRS_A_TOKEN = 8  # that make pieces, on average; real vocabularies have about two
 
 # The kinds of tokens in a GGUF vocabulary (token_type).
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = 1, 2, 3, 4, 5, 6
@@ -48,7 +49,8 @@ def from_gguf(metadata: Mapping[str, Any]) -> Tokenizer:
     if kind not in ("gpt2", "llama"):
         raise ReverieError(f"The GGUF file's tokenizer is of the kind {kind!r}: Reverie reads 'gpt2' and 'llama'.")
     tokens = _tokens(metadata)
-    types = _numbers(metadata, "tokenizer.ggml.token_type", len(tokens)) or [NORMAL] * len(tokens)
+    types = _numbers(metadata, "tokenizer.ggml.token_type", len(tokens))
+    types = [NORMAL] * len(tokens) if types is None else types
     bos, eos, others = (_ids(metadata, names, len(tokens)) for names in ("bos", "eos", "eot eom"))
     named = {*bos, *eos, *others}
     words, added = _sort_out(tokens, types, named, kind)
@@ -221,6 +223,10 @@ def _derived_merges(
         ways = [(left, right) for left, right in halves if left in pieces and right in pieces]
         ways.sort(key=lambda way: (pieces[way[0]], pieces[way[1]]))
         found += [(-scores[token], -len(left), -len(right), left, right) for left, right in ways]
+        if len(found) > MAX_PAIRS_A_TOKEN * len(types):
+            raise ReverieError(
+                "The GGUF file's tokens fit together in more ways than any real model's: use another file."
+            )
     found.sort(key=operator.itemgetter(0, 1, 2))
     return [(left, right) for *_, left, right in found]
 

