@@ -15,6 +15,7 @@ help:  ## list these commands
 
 demo: install  ## install Reverie, fetch the default model, and write a story
 	@$(BIN)/reverie write "Write one paragraph: a story about a robot dog that finds a friend." --seed 1 </dev/null
+	@echo "That was $(BIN)/reverie write. What else there is: $(BIN)/reverie --help" >&2
 
 install: $(VENV)/.installed  ## install Reverie in .venv
 

@@ -101,7 +101,7 @@ def test_wrong_usage_exits_with_2(arguments: list[str]) -> None:
     [
         (["write", "a story", "--temperature", "-1"], "temperature is -1.0: give a number from 0"),
         (["write", "a story", "--max-tokens", "0"], "max_tokens is 0"),
-        (["write", "a story", "--stop", ""], "each of at least one character"),
+        (["write", "a story", "--stop", ""], "at least one character"),
         (["write", " "], "prompt is empty"),
         (["ask", "Who?", "--context", "missing.txt"], "Cannot read missing.txt: No such file"),
         (["ask", "Who?", "--context", "."], "Cannot read ."),

@@ -146,7 +146,8 @@ def test_leaving(talk: Conversation, line: str) -> None:
 def test_mistakes_are_said_and_the_talk_goes_on(
     talk: Conversation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for line, word in [("/bogus", "no /bogus"), ("/save", "Give a file"), (f"/save {tmp_path}", "Cannot write")]:
+    file = tmp_path / "talk.md"
+    for line, word in [("/bogus", "no /bogus"), ("/save", "Give a file"), (f"/save {file}", "nothing to save")]:
         assert talk.take(line)
         assert word in capsys.readouterr().err
     assert talk.take("/help")
@@ -157,10 +158,27 @@ def test_mistakes_are_said_and_the_talk_goes_on(
 def test_a_name_that_no_file_can_have_is_a_mistake_too(
     talk: Conversation, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    talk.take("Hello.")
     assert talk.take(f"/save {name}")
     said = capsys.readouterr().err
-    assert said.startswith("Error: Cannot write ")
+    assert said.startswith("Error: ")
     assert said.count("\n") == 1
+
+
+def test_save_overwrites_only_what_it_saved_and_makes_no_folders(
+    talk: Conversation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine, other = tmp_path / "mine.md", tmp_path / "other.md"
+    other.write_text("dear diary")
+    for text in ("One.", "Two."):
+        talk.take(text)
+        talk.take(f"/save {mine}")
+        talk.take(f"/save {other}")
+        talk.take(f"/save {tmp_path / 'nowhere' / 'talk.md'}")
+    assert "Two." in mine.read_text()
+    assert other.read_text() == "dear diary"
+    assert "is there already" in capsys.readouterr().err
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_save_writes_markdown(talk: Conversation, tmp_path: Path) -> None:

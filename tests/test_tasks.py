@@ -222,3 +222,8 @@ def test_closing_a_summary_stops_the_generation_under_way() -> None:
     summary.close()
     assert model.asked[-1].closed
     assert list(summary) == []
+
+
+def test_an_empty_context_is_a_mistake_and_not_a_question_without_one() -> None:
+    with pytest.raises(ReverieError, match="context is empty"):
+        tasks.ask("Who?", " \n")

@@ -42,6 +42,8 @@ def ask(question: str, context: str | None = None, system: str | None = None) ->
         return conversation(question, system)
     if not question.strip():
         raise ReverieError("The question is empty: give at least one word.")
+    if not context.strip():
+        raise ReverieError("There is nothing to answer from: the context is empty.")
     text, asked = context.strip(), question.strip()
     return conversation(f"Use this text to answer the question.\n\nText:\n{text}\n\nQuestion: {asked}\nAnswer:", system)
 

@@ -78,8 +78,10 @@ class Request:
             _check_number("a token of logit_bias", token, 0, 2**31)
             _check_number("a logit_bias", bias, -1000.0, 1000.0)
         stops: Any = self.stop  # whatever the caller gave
-        if isinstance(stops, str) or not all(isinstance(stop, str) and stop for stop in stops):
-            raise ReverieError("stop must be a tuple of texts, each of at least one character.")
+        if isinstance(stops, str) or not all(isinstance(stop, str) for stop in stops):
+            raise ReverieError("stop must be a tuple of texts: write stop=('END',).")
+        if not all(stops):
+            raise ReverieError("A stop string is empty: give each of them at least one character.")
 
 
 def _check_number(name: str, value: Any, least: float, most: float) -> None:

@@ -31,6 +31,9 @@ class Commands(TyperGroup):
             raise typer.Exit(SIGINT_STATUS) from None
         except ReverieError as error:
             raise _failed(str(error)) from None
+        except OSError as error:
+            where = "The output" if error.filename is None else error.filename
+            raise _failed(f"{where} cannot be used ({error.strerror}): check the path and the disk.") from None
         except Exception as error:
             is_usage = type(error).__module__.startswith(("typer", "click"))  # typer shows its own
             if is_usage or os.environ.get("REVERIE_DEBUG"):

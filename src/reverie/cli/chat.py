@@ -71,6 +71,7 @@ class Conversation:
         self.settings = settings
         self.system = system
         self.turns: list[Message] = []
+        self.saved: set[Path] = set()
         self.commands: dict[str, Callable[[str], None]] = {
             "/help": lambda _: print(HELP, file=sys.stderr),
             "/system": self.set_system,
@@ -155,12 +156,19 @@ class Conversation:
         """Writes the conversation to a file."""
         if not file:
             raise ReverieError("Give a file: /save talk.md")
+        if not self.turns:
+            raise ReverieError("There is nothing to save yet: type a message first.")
         lines = _as_json_lines(self.messages) if file.endswith(".jsonl") else _as_markdown(self.messages)
         data = "".join(lines).encode(errors="replace")
         try:
             path = Path(file).expanduser()
+            if path.exists() and path not in self.saved:
+                raise ReverieError(f"{path} is there already: give another name.")
+            if not path.parent.is_dir():
+                raise ReverieError(f"There is no folder {path.parent}: make it first.")
             with atomic_write(path) as target:
                 target.write(data)
+            self.saved.add(path)
         except OSError as error:
             raise ReverieError(f"Cannot write {file}: {error.strerror}.") from error
         except (ValueError, RuntimeError) as error:  # no name (`.`), a NUL in it, the home folder of nobody

@@ -27,8 +27,8 @@ class Sampling:
 
     model: Annotated[str | None, typer.Option("--model", "-m", help="A model's name, folder or file.")] = None
     system: Annotated[str | None, typer.Option(help="How the model should behave.")] = None
-    max_tokens: Annotated[int | None, typer.Option(help="The most new tokens.")] = None
-    temperature: Annotated[float | None, typer.Option(help="0: always the likeliest token; higher: bolder.")] = None
+    max_tokens: Annotated[int | None, typer.Option(help="The most new tokens, as a rule 512.")] = None
+    temperature: Annotated[float | None, typer.Option(help="0: the likeliest token always; 0.6: as write does.")] = None
     top_k: Annotated[int | None, typer.Option(help="Choose among the k likeliest tokens only.")] = None
     top_p: Annotated[float | None, typer.Option(help="Choose among tokens that make up this probability.")] = None
     min_p: Annotated[float | None, typer.Option(help="Least probability, relative to the likeliest token.")] = None

@@ -83,7 +83,7 @@ def remove(name: str) -> int:
     """Deletes an installed model, and any unfinished download of it; gives the bytes that became free."""
     folder, staging = paths.model_path(name), _staging(name)
     if not folder.is_dir() and not staging.is_dir():
-        raise _not_installed(name)
+        raise ReverieError(f"{name[:100]} is not installed: `reverie models list` shows what is.")
     with _locked(name):
         size_bytes = files.folder_bytes(folder) + files.folder_bytes(staging)
         with files.explained(folder):
