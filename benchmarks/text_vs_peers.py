@@ -37,9 +37,9 @@ class Reverie:
     """This project, as `reverie write` runs it."""
 
     def __init__(self, path: str) -> None:
-        import os
+        from reverie.cli.feedback import prepare
 
-        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as the command line does, before torch is imported
+        prepare()  # before torch is imported
         import torch
 
         from reverie.engine import load
