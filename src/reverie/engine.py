@@ -169,9 +169,10 @@ def materialise(checkpoint: Checkpoint, place: Placement) -> Decoder:
 
 def _need_memory(name: str, size_bytes: int) -> None:
     """Refuses a model that the machine cannot hold before any of it is read."""
-    if size_bytes > physical_bytes():
-        needed, there = (f"{size / 1e9:.1f} GB" for size in (size_bytes, physical_bytes()))
-        raise ReverieError(f"{name} needs {needed} of memory and this machine has {there}: choose a smaller model.")
+    there = physical_bytes()
+    if size_bytes > there:
+        needed, has = (f"{size / 1e9:.1f} GB" for size in (size_bytes, there))
+        raise ReverieError(f"{name} needs {needed} of memory and this machine has {has}: choose a smaller model.")
 
 
 def physical_bytes() -> float:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from reverie.hub.catalogue import entry
 from reverie.hub.files import in_words
 
 if TYPE_CHECKING:
@@ -96,9 +94,11 @@ def _progress_bar(total: int) -> tuple[Progress, TaskID]:
 
 def load(options: Sampling, feedback: Feedback) -> Model:
     """The model that was asked for; fetched first, with a progress bar, if it is not here."""
-    name = options.model
-    if name is not None and Path(name).name == name and not Path(name).exists():
-        entry(name)  # an unknown name is told before torch is imported
+    from reverie.hub.catalogue import entry
+    from reverie.hub.sources import local
+
+    if options.model is not None and local(options.model) is None:
+        entry(options.model)  # an unknown name is told before torch is imported
     feedback.status("Loading the model")
     prepare()
     from reverie import engine  # imports torch: a second in which the status is seen

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -18,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from reverie.config import to_json
 from reverie.hub import configs, files, safetensors_file, sources, tokenizers
 from reverie.hub.blocks import FOUR_BIT, four_bit
-from reverie.hub.catalogue import catalogue, default_name, entry
+from reverie.hub.catalogue import default_name, entry
 from reverie.hub.files import Progress
 from reverie.hub.gguf_file import GGUFFile
 from reverie.hub.keymaps import TABLES, Table, joined, parts, to_ours
@@ -29,8 +28,6 @@ from reverie.lm.model import Decoder, DecoderConfig
 from reverie.lm.pack import Blocks, Weights
 from reverie.lm.tokenizer import Tokenizer
 from reverie.types import ReverieError
-
-SUFFIXES = (".gguf", ".safetensors")
 
 # Tensors that some files hold though they are computed and not learnt: masks, and RoPE's frequencies.
 _BUFFER = re.compile(r"(^|\.)(attn\.(masked_)?bias|rotary_emb\.inv_freq|rope_freqs\.weight)$")
@@ -91,7 +88,7 @@ def open_checkpoint(name: str | None, *, offline: bool = False, progress: Progre
     is never a path, so that a name means the same in every folder: for a folder called gpt2 write "./gpt2".
     """
     name = default_name() if name is None else name
-    path = _local(name)
+    path = sources.local(name)
     if path is None:
         path = sources.fetch(entry(name), offline=offline, progress=progress)
     try:
@@ -112,21 +109,6 @@ def skeleton(config: DecoderConfig) -> Decoder:
     """A decoder whose weights have shapes but neither values nor memory (on the meta device)."""
     with torch.device("meta"), _Unfilled():
         return Decoder(config)
-
-
-def _local(name: str) -> Path | None:
-    """The path that a name is, None if it is one for the catalogue. A path with nothing there is a `ReverieError`."""
-    if not name or name in catalogue() or name.startswith("hf:"):
-        return None
-    path = Path(os.path.expanduser(name))  # noqa: PTH111 - unlike Path's, it lets an unknown user stand
-    with suppress(OSError):  # the name is too long for a path
-        if path.is_dir() or (path.suffix in SUFFIXES and path.is_file()):
-            return path
-    if path.suffix in SUFFIXES or "/" in name or os.sep in name:
-        raise ReverieError(
-            f"There is no model at {name[:200]!r}: give a folder, a .gguf or .safetensors file, or hf:owner/name."
-        )
-    return None
 
 
 def save(folder: Path, model: Decoder, tokenizer: Tokenizer, template: ChatTemplate, card: str) -> None:

