@@ -15,9 +15,10 @@ from torch import Tensor, nn
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
     "gelu": lambda x: F.gelu(x, approximate="tanh"),
+    "gelu_exact": F.gelu,
 }
 
-BLOCK_QUERIES = 192  # torch's causal kernel for CPUs takes 1.4 times as long as its masked one on blocks of this size
+BLOCK_QUERIES = 128  # on CPUs, plain products on blocks of this size take 0.6 times as long as torch's causal kernel
 
 
 class Memory(Protocol):
@@ -102,15 +103,11 @@ class Attend(nn.Module):
 
     def _in_blocks(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Causal attention, some queries at a time, over no more keys than the last of them may see."""
-        ends = [min(start + BLOCK_QUERIES, q.shape[2]) for start in range(0, q.shape[2], BLOCK_QUERIES)]
-        blocks = zip(q.split(BLOCK_QUERIES, 2), ends, strict=True)
-        return torch.cat(
-            [
-                self(part, k[:, :, :end], v[:, :, :end], causal_mask(part.shape[2], end, q.device))
-                for part, end in blocks
-            ],
-            2,
-        )
+        q = (q * self.scale).unflatten(1, (k.shape[1], -1))  # (B, G, H/G, T, D)
+        first = k.shape[2] - q.shape[3]
+        ends = [first + min(start + BLOCK_QUERIES, q.shape[3]) for start in range(0, q.shape[3], BLOCK_QUERIES)]
+        blocks = zip(q.split(BLOCK_QUERIES, 3), ends, strict=True)
+        return torch.cat([_last_queries(part, k[:, :, :end], v[:, :, :end]) for part, end in blocks], 3).flatten(1, 2)
 
     def _explicit(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         group = q.shape[1] // k.shape[1]
@@ -123,6 +120,18 @@ class Attend(nn.Module):
         # A row that may look nowhere (padding) gets zeros, not NaN.
         weights: Tensor = self.weights(scores.softmax(-1).nan_to_num())  # (B, H, T, S)
         return weights.to(v.dtype) @ v
+
+
+def _last_queries(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """softmax(q k^T) v for scaled q (B, G, H/G, T, D), the last of which stands at the last of k and v (B, G, S, D).
+
+    Heads that share keys stand beneath each other, which makes of many small products a few large ones.
+    """
+    heads = q.shape[2:4]
+    scores = (q.flatten(2, 3) @ k.transpose(-2, -1)).unflatten(2, heads)  # (B, G, H/G, T, S)
+    hidden = ~causal_mask(q.shape[3], q.shape[3], q.device)
+    scores[..., -q.shape[3] :].masked_fill_(hidden, -torch.inf)
+    return (scores.softmax(-1).flatten(2, 3) @ v).unflatten(2, heads)
 
 
 def causal_mask(num_queries: int, num_keys: int, device: torch.device, window: int = 0) -> Tensor:
