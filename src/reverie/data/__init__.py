@@ -1,0 +1,1 @@
+"""data/: things to learn from that are made here: illustrated scenes with captions."""

@@ -1,0 +1,132 @@
+"""From (seed, index) to a scene: what is in it, and how that is said."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import TypeVar
+
+from reverie.data import layout
+from reverie.data.backgrounds import VARIANTS
+from reverie.data.caption import Speaker
+from reverie.data.dice import Dice
+from reverie.data.icons import Icon, Icons
+from reverie.data.scene import RELATIONS, Layer, Scene, Split
+from reverie.data.vocabulary import Concept, Vocabulary, held_out
+from reverie.types import ReverieError
+
+T = TypeVar("T")
+KINDS = (("riding", 45), ("object", 20), ("vehicle", 5), ("alone", 12), ("many", 8), ("single", 10))
+HELD_OUT_KINDS = (("riding", 75), ("vehicle", 25))
+FLOATING = {"night", "space"}  # backgrounds without a ground
+OWN_SIZE = {"big": 1350, "tiny": 560, "": 1000}  # of a subject beside another thing of 900
+EXTENT = {"big": (930, 990), "tiny": (300, 380), "": (600, 800)}  # of a subject alone, in 1/1024 of the picture
+
+
+class Composer:
+    """Makes scenes from the icons there are."""
+
+    def __init__(self, words: Vocabulary, icons: Icons, split: Split, styles: tuple[str, ...], synonyms: bool) -> None:
+        self.words, self.icons, self.split = words, icons, split
+        self.speaker = Speaker(words, synonyms)
+        self.kinds = HELD_OUT_KINDS if split == "held_out" else KINDS
+        self.styles = [(style, max(words.styles[style].share, 1)) for style in styles]
+        self.backgrounds = list(words.backgrounds.values())
+        self.things = {(style, kind): self._things(style, kind) for style in styles for kind in ("subjects", "single")}
+        self.pairs = {(style, kind): self._pairs(style, kind) for style in styles for kind in ("vehicles", "objects")}
+
+    def _things(self, style: str, kind: str) -> list[str]:
+        """Names of what a style has, those with a larger share more often."""
+        if kind == "single":
+            return [name for s, kind, name in self.icons.index if s == style and kind != "subjects"]
+        table: dict[str, Concept] = getattr(self.words, kind)
+        names = [name for s, k, name in self.icons.index if s == style and k == kind and name in table]
+        return [name for name in names for _ in range(table[name].share)]
+
+    def _pairs(self, style: str, kind: str) -> list[tuple[str, str]]:
+        """All that a style can put together and this split may show: (subject, vehicle or object)."""
+        pairs = itertools.product(self._things(style, "subjects"), self._things(style, kind))
+        if kind == "objects" or self.split == "judge":
+            return list(pairs)
+        return [pair for pair in pairs if held_out(*pair) == (self.split == "held_out")]
+
+    def scene(self, seed: int, index: int) -> Scene:
+        """The scene that (seed, index) stands for."""
+        dice = Dice(seed, index)
+        kind, style, background = dice.weighted(self.kinds), dice.weighted(self.styles), dice.pick(self.backgrounds)
+        blank = Scene("", None, 1, "", "alone", None, None, background.name, dice.below(VARIANTS), style, "", ())
+        if kind == "single":
+            scene = self._single(blank, dice)
+        elif kind in ("alone", "many"):
+            scene = self._alone(blank, dice.between(2, 3) if kind == "many" else 1, dice)
+        else:
+            scene = self._together(blank, kind, dice)
+        return replace(scene, caption=self.speaker.caption(scene, dice))
+
+    def _single(self, blank: Scene, dice: Dice) -> Scene:
+        """A picture of one thing that is no subject."""
+        name = self._pick(self.things[blank.style, "single"], blank.style, dice)
+        concept = self.speaker.concept(name)
+        colour = None if name in self.words.singles else self._colour(concept, blank.background, dice)
+        scene = replace(blank, subject=name, colour=colour)
+        thing = layout.box(self._icon(scene.style, name, dice), colour)
+        return replace(scene, layers=self._fitted([thing], (640, 860), scene, dice))
+
+    def _alone(self, blank: Scene, count: int, dice: Dice) -> Scene:
+        """One, two or three of a subject."""
+        subject = self._pick(self.things[blank.style, "subjects"], blank.style, dice)
+        colour = self._colour(self.words.subjects[subject], blank.background, dice)
+        size = dice.pick(("big", "tiny")) if count == 1 and dice.chance(5) else ""
+        scene = replace(blank, subject=subject, colour=colour, count=count, size=size)
+        one = layout.box(self._icon(scene.style, subject, dice), colour)
+        extent = EXTENT[size] if count == 1 else (860, 950)
+        return replace(scene, layers=self._fitted(layout.crowd(one, count, dice), extent, scene, dice))
+
+    def _together(self, blank: Scene, kind: str, dice: Dice) -> Scene:
+        """A subject that rides a vehicle, or is somewhere with a vehicle or an object."""
+        table = "objects" if kind == "object" else "vehicles"
+        subject, name = self._pick(self.pairs[blank.style, table], blank.style, dice)
+        other = self.speaker.concept(name)
+        scene = replace(
+            blank,
+            subject=subject,
+            colour=self._colour(self.words.subjects[subject], blank.background, dice),
+            size=dice.pick(("big", "tiny")) if kind != "riding" and dice.chance(6) else "",
+            relation="riding" if kind == "riding" else dice.pick(RELATIONS if other.holds else RELATIONS[:-1]),
+            other=name,
+            other_colour=self._colour(other, blank.background, dice),
+        )
+        return replace(scene, layers=self._two(scene, other, dice))
+
+    def _two(self, scene: Scene, other: Concept, dice: Dice) -> tuple[Layer, ...]:
+        """Where a subject and another thing go."""
+        two = layout.box(self._icon(scene.style, other.name, dice), scene.other_colour)
+        if scene.relation == "riding":
+            one = layout.box(self._icon(scene.style, scene.subject, dice, whole=True), scene.colour)
+            return self._fitted(layout.riding(one, two, other, dice), (830, 940), scene, dice)
+        one = layout.box(self._icon(scene.style, scene.subject, dice), scene.colour, OWN_SIZE[scene.size])
+        return self._fitted(layout.related(one, two.scaled(90), scene.relation, dice), (850, 960), scene, dice)
+
+    def _fitted(self, boxes: list[layout.Box], extent: tuple[int, int], scene: Scene, dice: Dice) -> tuple[Layer, ...]:
+        ground = scene.background not in FLOATING and not self.words.backgrounds[scene.background].plain
+        return layout.fitted(boxes, dice.between(*extent), ground, dice)
+
+    def _pick(self, choices: list[T], style: str, dice: Dice) -> T:
+        if not choices:
+            raise ReverieError(f"The style {style} has nothing for the split {self.split}: choose another style.")
+        return dice.pick(choices)
+
+    def _colour(self, concept: Concept, background: str, dice: Dice) -> str | None:
+        """Its own colours half of the time, and never the colour of the background."""
+        if dice.chance(2):
+            return None
+        free = [name for name in self.words.colours if concept.allows(name) and name != background]
+        return dice.pick(free) if free else None
+
+    def _icon(self, style: str, name: str, dice: Dice, *, whole: bool = False) -> Icon:
+        """One of the icons that a thing has in a style. whole: all of its body, where there is such a one."""
+        kind = next(
+            kind for kind in ("subjects", "vehicles", "objects", "singles") if name in getattr(self.words, kind)
+        )
+        roles = self.icons.index[style, kind, name]
+        return roles["body"] if whole and "body" in roles else dice.pick(list(roles.values()))
