@@ -33,6 +33,8 @@ def test_entry_is_complete(model: Entry) -> None:
         assert model.file is not None
         assert re.fullmatch(r"[0-9a-f]{64}", str(model.sha256))
         assert model.size_bytes is not None
+        assert all(re.fullmatch(r"[0-9a-f]{64}", member.sha256) for member in model.members)
+        assert len({member.name for member in model.members}) == len(model.members)  # they lie in one folder
     else:
         assert entry(f"hf:{model.where}").where == model.where
         assert (model.file, model.sha256) == (None, None)

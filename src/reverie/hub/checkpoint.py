@@ -88,16 +88,24 @@ def open_checkpoint(name: str | None, *, offline: bool = False, progress: Progre
     is never a path, so that a name means the same in every folder: for a folder called gpt2 write "./gpt2".
     """
     name = default_name() if name is None else name
+    return open_at(name, locate(name, offline=offline, progress=progress))
+
+
+def locate(name: str, *, offline: bool = False, progress: Progress | None = None) -> Path:
+    """The file or folder that a name stands for, see `open_checkpoint`; fetched if need be."""
     path = sources.local(name)
-    if path is None:
-        path = sources.fetch(entry(name), offline=offline, progress=progress)
+    return sources.fetch(entry(name), offline=offline, progress=progress) if path is None else path
+
+
+def open_at(name: str, path: Path) -> Checkpoint:
+    """Opens the model in a file or folder."""
     try:
         return _open_gguf(name, path) if path.suffix == ".gguf" else _open_folder(name, path)
     except OSError as error:
         raise ReverieError(f"{path} cannot be read ({error.strerror}): check that you may.") from error
 
 
-class _Unfilled(TorchFunctionMode):
+class Unfilled(TorchFunctionMode):
     """Draws no random numbers: torch's first `normal_` on the meta device imports its compiler for 1 to 2 seconds."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -107,7 +115,7 @@ class _Unfilled(TorchFunctionMode):
 
 def skeleton(config: DecoderConfig) -> Decoder:
     """A decoder whose weights have shapes but neither values nor memory (on the meta device)."""
-    with torch.device("meta"), _Unfilled():
+    with torch.device("meta"), Unfilled():
         return Decoder(config)
 
 

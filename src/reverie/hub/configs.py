@@ -93,7 +93,7 @@ def check(config: DecoderConfig) -> None:
     """Refuses numbers that no real model has, and parts that do not fit together."""
     for name in LIMITS:
         if name != "rope_theta" or config.rope_theta:  # 0: learned positions
-            _limited(name, getattr(config, name))
+            limited(name, getattr(config, name))
     if config.num_heads % config.num_kv_heads:
         raise ReverieError(f"{config.num_heads} heads cannot share {config.num_kv_heads} key-value heads evenly.")
     if config.rope_theta and config.head_width % 2:
@@ -116,11 +116,11 @@ def _check_window(window: Window, config: DecoderConfig) -> None:
     if bool(window.rope_theta) != bool(config.rope_theta):
         raise ReverieError("The model has RoPE in some layers only, which Reverie does not read.")
     if window.rope_theta:
-        _limited("rope_theta", window.rope_theta)
+        limited("rope_theta", window.rope_theta)
 
 
-def _limited(name: str, value: Any) -> Any:
-    """The value, if a real model can have it."""
+def limited(name: str, value: Any) -> Any:
+    """The value, if a real model can have a field of that name with it; else a `ReverieError`."""
     least, most = LIMITS[name]
     if not least <= value <= most:
         raise ReverieError(f"The model's {name} is {_shown(value)}: it must be from {least} to {most}.")
@@ -131,7 +131,7 @@ def _llama_like(data: Mapping[str, Any], theta: float = 10000.0) -> dict[str, An
     """The fields that Llama, Qwen and Gemma configs share. theta: RoPE's base where the file does not say."""
     heads, rope = data["num_attention_heads"], _rope(data)
     head_width = _given(data, "head_dim", data["hidden_size"] // heads)
-    theta = _limited("rope_theta", float(_given(rope, "rope_theta", theta)))
+    theta = limited("rope_theta", float(_given(rope, "rope_theta", theta)))
     return {
         "vocab_size": data["vocab_size"],
         "width": data["hidden_size"],
@@ -241,7 +241,7 @@ def _local_theta(data: Mapping[str, Any]) -> float:
 
 def _rope_factors(rope: Mapping[str, Any], theta: float, width: int) -> list[float]:
     """What each frequency is divided by; empty when nothing is."""
-    kind, num = _given(rope, "rope_type", _given(rope, "type", "default")), _limited("head_width", width) // 2
+    kind, num = _given(rope, "rope_type", _given(rope, "type", "default")), limited("head_width", width) // 2
     if kind == "default":
         return []
     if kind == "linear":
@@ -271,7 +271,7 @@ def _unstretched(fields: Mapping[str, Any]) -> float:
 
 def _windowed(data: Mapping[str, Any], default: Callable[[int], bool]) -> list[int]:
     """The layers with a window: those that the file names or, as older files name none, those that `default` picks."""
-    layers = range(_limited("depth", data["num_hidden_layers"]))
+    layers = range(limited("depth", data["num_hidden_layers"]))
     kinds = _given(
         data, "layer_types", ["sliding_attention" if default(layer) else "full_attention" for layer in layers]
     )
@@ -303,7 +303,7 @@ def _gguf_decoder(data: Mapping[str, Any]) -> dict[str, Any]:
         "mlp_width": data["feed_forward_length"],
         "max_tokens": data["context_length"],
         "norm_eps": data.get("attention.layer_norm_rms_epsilon", data.get("attention.layer_norm_epsilon", 1e-5)),
-        "rope_theta": _limited("rope_theta", float(data.get("rope.freq_base", 10000.0))),
+        "rope_theta": limited("rope_theta", float(data.get("rope.freq_base", 10000.0))),
         "rope_factors": data["rope_factors"] or _gguf_linear(data, head_width),
         "tied": data["tied"],
     }
@@ -313,7 +313,7 @@ def _gguf_linear(data: Mapping[str, Any], head_width: int) -> list[float]:
     kind = data.get("rope.scaling.type", "none")
     if kind not in ("none", "linear"):
         raise ReverieError(f"The model's context is stretched by {_shown(kind)}: Reverie knows llama3 and 'linear'.")
-    num = _limited("head_width", head_width) // 2
+    num = limited("head_width", head_width) // 2
     return [float(data["rope.scaling.factor"])] * num if kind == "linear" else []
 
 
@@ -323,7 +323,7 @@ def _gguf_gpt2(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _gguf_gemma3(data: Mapping[str, Any]) -> dict[str, Any]:
     fields = _gguf_decoder({"rope.freq_base": 1e6} | dict(data))
-    layers = range(_limited("depth", fields["depth"]))
+    layers = range(limited("depth", fields["depth"]))
     windowed = [i for i in layers if (i + 1) % data.get("attention.sliding_window_pattern", 6)]
     tokens, theta = data.get("attention.sliding_window"), float(data.get("rope.freq_base_swa", 10000.0))
     return fields | {

@@ -10,13 +10,29 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from reverie.lm.model import DecoderConfig
 
-Change = Callable[[Tensor, DecoderConfig], Tensor]
+class Heads(Protocol):
+    """What a change needs to know of a config, a decoder's or an encoder's."""
+
+    @property
+    def num_heads(self) -> int:
+        """Of queries."""
+
+    @property
+    def num_kv_heads(self) -> int:
+        """Of keys and values."""
+
+    @property
+    def head_width(self) -> int:
+        """Channels of each."""
+
+
+Change = Callable[[Tensor, Heads], Tensor]
 
 
 @dataclass(frozen=True)
@@ -44,13 +60,13 @@ def _less_one(name: str) -> Part:
     return Part(name, lambda w, _: w + 1, lambda w, _: w - 1, rows_only=False)
 
 
-def _halves_from_pairs(tensor: Tensor, config: DecoderConfig) -> Tensor:
+def _halves_from_pairs(tensor: Tensor, config: Heads) -> Tensor:
     """Rows of each head from x0 y0 x1 y1 ... to x0 x1 ... y0 y1 ..."""
     pairs = tensor.reshape(-1, config.head_width // 2, 2, *tensor.shape[1:])
     return pairs.transpose(1, 2).reshape(tensor.shape)
 
 
-def _pairs_from_halves(tensor: Tensor, config: DecoderConfig) -> Tensor:
+def _pairs_from_halves(tensor: Tensor, config: Heads) -> Tensor:
     halves = tensor.reshape(-1, 2, config.head_width // 2, *tensor.shape[1:])
     return halves.transpose(1, 2).reshape(tensor.shape)
 
@@ -161,6 +177,30 @@ _GGUF_GPT2: Table = {**_GGUF} | _plain(
     }
 )
 
+_BERT: Table = _plain(
+    {
+        "embed.weight": "embeddings.word_embeddings.weight",
+        "positions.weight": "embeddings.position_embeddings.weight",
+        "kinds.weight": "embeddings.token_type_embeddings.weight",
+        "norm.weight": "embeddings.LayerNorm.weight",
+        "norm.bias": "embeddings.LayerNorm.bias",
+        "blocks.#.attention.qkv.weight": "encoder.layer.#.attention.self.query.weight "
+        "encoder.layer.#.attention.self.key.weight encoder.layer.#.attention.self.value.weight",
+        "blocks.#.attention.qkv.bias": "encoder.layer.#.attention.self.query.bias "
+        "encoder.layer.#.attention.self.key.bias encoder.layer.#.attention.self.value.bias",
+        "blocks.#.attention.out.weight": "encoder.layer.#.attention.output.dense.weight",
+        "blocks.#.attention.out.bias": "encoder.layer.#.attention.output.dense.bias",
+        "blocks.#.attention_norm.weight": "encoder.layer.#.attention.output.LayerNorm.weight",
+        "blocks.#.attention_norm.bias": "encoder.layer.#.attention.output.LayerNorm.bias",
+        "blocks.#.mlp.up.weight": "encoder.layer.#.intermediate.dense.weight",
+        "blocks.#.mlp.up.bias": "encoder.layer.#.intermediate.dense.bias",
+        "blocks.#.mlp.down.weight": "encoder.layer.#.output.dense.weight",
+        "blocks.#.mlp.down.bias": "encoder.layer.#.output.dense.bias",
+        "blocks.#.mlp_norm.weight": "encoder.layer.#.output.LayerNorm.weight",
+        "blocks.#.mlp_norm.bias": "encoder.layer.#.output.LayerNorm.bias",
+    }
+)
+
 _OWN: Table = {ours: (Part(ours),) for table in (_GPT2, _GEMMA) for ours in table}
 
 TABLES: dict[str, Table] = {
@@ -171,6 +211,7 @@ TABLES: dict[str, Table] = {
     "gemma2": _GEMMA,
     "gemma3": _GEMMA,
     "gpt2": _GPT2,
+    "bert": _BERT,
     "gguf-llama": _GGUF_LLAMA,
     "gguf-qwen2": _GGUF,
     "gguf-qwen3": _GGUF,
@@ -189,7 +230,7 @@ def parts(table: Table, ours: str) -> tuple[Part, ...]:
     return tuple(part.renamed(part.name.replace("#", number)) for part in table[key])
 
 
-def to_ours(table: Table, ours: str, read: Callable[[str], Tensor], config: DecoderConfig) -> Tensor:
+def to_ours(table: Table, ours: str, read: Callable[[str], Tensor], config: Heads) -> Tensor:
     """The weight `ours`, from a function that reads tensors of theirs by name."""
     return joined([part.to_ours(read(part.name), config) for part in parts(table, ours)])
 
@@ -199,7 +240,7 @@ def joined(pieces: Sequence[Tensor]) -> Tensor:
     return pieces[0] if len(pieces) == 1 else torch.cat(list(pieces))
 
 
-def to_theirs(table: Table, ours: str, weight: Tensor, config: DecoderConfig) -> dict[str, Tensor]:
+def to_theirs(table: Table, ours: str, weight: Tensor, config: Heads) -> dict[str, Tensor]:
     """The tensors of theirs that the weight `ours` is made of: the inverse of `to_ours`."""
     found = parts(table, ours)
     heads, kv = config.num_heads * config.head_width, config.num_kv_heads * config.head_width

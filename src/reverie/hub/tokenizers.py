@@ -26,8 +26,8 @@ def from_folder(folder: Path) -> Tokenizer:
     """The tokenizer of a folder in Hugging Face's layout, which `save` also writes. Errors are a `ReverieError`."""
     if not (folder / "tokenizer.json").is_file():
         raise ReverieError(f"{folder} has no tokenizer.json: use a model that has one.")
-    data = _json(folder / "tokenizer.json")
-    config = _json(folder / "special_tokens_map.json") | _json(folder / "tokenizer_config.json")
+    data = read_json(folder / "tokenizer.json")
+    config = read_json(folder / "special_tokens_map.json") | read_json(folder / "tokenizer_config.json")
     try:
         return _from_json(data, config, chat_template(folder), _listed_ends(folder))
     except ReverieError:
@@ -65,7 +65,7 @@ def chat_template(source: Mapping[str, Any] | Path) -> str | None:
     file = source / "chat_template.jinja"
     if file.is_file():
         return _read(file)
-    found = _json(source / "tokenizer_config.json").get("chat_template")
+    found = read_json(source / "tokenizer_config.json").get("chat_template")
     if isinstance(found, list):  # several, by name
         found = next((entry["template"] for entry in found if entry.get("name") == "default"), None)
     return found if isinstance(found, str) else None
@@ -157,13 +157,13 @@ def _begins_with(processor: dict[str, Any] | None, token: int | None) -> bool:
 def _listed_ends(folder: Path) -> list[int]:
     """The tokens that end a text by generation_config.json, or else by config.json."""
     for name in ("generation_config.json", "config.json"):
-        listed = _json(folder / name).get("eos_token_id")
+        listed = read_json(folder / name).get("eos_token_id")
         if listed is not None:
             return [token for token in (listed if isinstance(listed, list) else [listed]) if isinstance(token, int)]
     return []
 
 
-def _json(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
     """The JSON object in a file; an empty one if there is no file."""
     if not file.is_file():
         return {}
