@@ -1,0 +1,1 @@
+"""Core 2: turn noise into a clean sample, a little at a time."""
