@@ -10,13 +10,13 @@ import pytest
 
 from reverie.cli.chat import Conversation
 from reverie.engine import Model, Timings
-from reverie.types import Message, Request, ReverieError, Step
+from reverie.types import LMRequest, Message, ReverieError, Step
 
 
 class Answer(Iterator[Step]):
     """The number of messages so far, in words; or Ctrl-C after the first piece. The model forgets `dropped` tokens."""
 
-    def __init__(self, request: Request, *, interrupted: bool, dropped: int) -> None:
+    def __init__(self, request: LMRequest, *, interrupted: bool, dropped: int) -> None:
         self.request = request
         self.timings = Timings()
         self.finish_reason = "stop"
@@ -52,7 +52,7 @@ class CountingModel:
             raise ReverieError(f"The prompt is {len(prompt)} tokens long and this model's context is 4.")
         if self.interrupted_at_once:
             raise KeyboardInterrupt
-        self.last = Answer(Request(prompt, **settings), interrupted=self.interrupted, dropped=self.dropped)
+        self.last = Answer(LMRequest(prompt, **settings), interrupted=self.interrupted, dropped=self.dropped)
         return self.last
 
 

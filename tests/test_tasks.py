@@ -13,13 +13,13 @@ from reverie import tasks
 from reverie.cli.feedback import Feedback
 from reverie.cli.present import remark
 from reverie.engine import Model, Timings
-from reverie.types import Message, Request, ReverieError, Step
+from reverie.types import LMRequest, Message, ReverieError, Step
 
 
 class Echo(Iterator[Step]):
     """A generation whose text is the first few words of what it is asked about."""
 
-    def __init__(self, request: Request, num_words: int, finish_reason: str) -> None:
+    def __init__(self, request: LMRequest, num_words: int, finish_reason: str) -> None:
         self.request = request
         self.finish_reason: str | None = None
         self.closed = False
@@ -56,7 +56,7 @@ class EchoModel:
 
     def generate(self, prompt: Sequence[Message], **settings: Any) -> Echo:
         assert self.count_tokens(prompt) + settings["max_tokens"] <= self.context_tokens, "a silent truncation"
-        self.asked.append(Echo(Request(prompt, **settings), self.num_words, self.finish_reason))
+        self.asked.append(Echo(LMRequest(prompt, **settings), self.num_words, self.finish_reason))
         return self.asked[-1]
 
 
@@ -100,7 +100,7 @@ def test_nothing_to_work_on_is_a_mistake(blank: str) -> None:
 
 @pytest.mark.parametrize("task", tasks.SETTINGS)
 def test_every_task_has_settings_a_request_accepts(task: str) -> None:
-    Request("a prompt", **tasks.SETTINGS[task])
+    LMRequest("a prompt", **tasks.SETTINGS[task])
 
 
 # --- code ---

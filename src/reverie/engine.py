@@ -9,16 +9,22 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from reverie.hub.checkpoint import Checkpoint, open_checkpoint, skeleton
+from reverie.hub.catalogue import catalogue, default_name
+from reverie.hub.checkpoint import Checkpoint, locate, open_at, skeleton
+from reverie.hub.drawings import CODEC, DrawingCheckpoint, is_drawing, open_codec, open_drawing
+from reverie.hub.encoders import open_encoder
+from reverie.hub.files import Progress
 from reverie.lm.model import Decoder
 from reverie.lm.pack import PackedLinear, can_pack
+from reverie.lm.prompt_states import PromptEncoder
 from reverie.modalities import modality
-from reverie.types import Message, Request, ReverieError, Step
+from reverie.types import Artifact, Message, Request, ReverieError, Step
 
 
 @dataclass(frozen=True)
@@ -53,38 +59,49 @@ def load(
 
     A model that is not here yet is fetched, unless `offline`; progress(bytes done, bytes in all) is told how far.
     """
-    checkpoint = open_checkpoint(name, offline=offline, progress=progress)
-    return Model(checkpoint, placement() if place is None else place)
+    name, place = default_name() if name is None else name, placement() if place is None else place
+    path = locate(name, offline=offline, progress=progress)
+    if is_drawing(path):
+        return _drawing_model(open_drawing(name, path), place, offline, progress)
+    checkpoint = open_at(name, path)
+    medium = modality(checkpoint.modality)(checkpoint.tokenizer, checkpoint.template)
+    return Model(checkpoint, place, medium, materialise(checkpoint, place))
+
+
+def _drawing_model(checkpoint: DrawingCheckpoint, place: Placement, offline: bool, progress: Progress | None) -> Model:
+    codec = checkpoint.codec(place.device, place.dtype)
+    encoder = prompt_encoder(checkpoint.encoder, offline=offline, progress=progress)
+    medium = modality(checkpoint.modality)(codec, encoder, checkpoint.size_px, find_data)
+    return Model(checkpoint, place, medium, checkpoint.denoiser(place.device, place.dtype))
 
 
 class Model:
-    """A model in memory, ready to generate."""
+    """A model in memory, ready to generate: a medium, and the core that was trained for it."""
 
-    def __init__(self, checkpoint: Checkpoint, place: Placement) -> None:
+    def __init__(self, checkpoint: Checkpoint | DrawingCheckpoint, place: Placement, medium: Any, core: Any) -> None:
         self.name = checkpoint.name
-        self.checkpoint = checkpoint
-        self.place = place
-        self.medium = modality(checkpoint.modality)(checkpoint.tokenizer, checkpoint.template)
-        self.core = materialise(checkpoint, place)
+        self.checkpoint: Any = checkpoint
+        self.place, self.medium, self.core = place, medium, core
 
     @property
     def context_tokens(self) -> int:
-        """The most tokens that prompt and answer have together."""
-        return self.core.config.max_tokens
+        """The most tokens that prompt and answer have together; of a model that writes."""
+        return int(self.core.config.max_tokens)
 
     def count_tokens(self, prompt: str | Sequence[Message]) -> int:
-        """How many tokens of the context a prompt takes."""
+        """How many tokens of the context a prompt takes; of a model that writes."""
         return len(self.medium.encode(prompt))
 
     def generate(self, prompt: str | Sequence[Message], **settings: Any) -> Generation:
-        """Starts to continue a text or to answer a conversation; settings are the other fields of `Request`.
+        """Starts to make something of a prompt; settings are the other fields of the medium's kind of request.
 
         Without a seed a fresh one is drawn: `generation.request.seed` tells it.
         """
-        known = [field.name for field in fields(Request) if field.name != "prompt"]
+        kind: type[Request] = self.medium.request
+        known = [field.name for field in fields(kind) if field.name != "prompt"]
         if unknown := set(settings) - set(known):
             raise ReverieError(f"There is no setting {min(unknown)!r}: there are {', '.join(known)}.")
-        return Generation(self, Request(prompt, **{"seed": secrets.randbelow(2**32), **settings}))
+        return Generation(self, kind(prompt, **{"seed": secrets.randbelow(2**32), **settings}))
 
 
 @dataclass
@@ -103,24 +120,30 @@ class Timings:
 
 
 class Generation(Iterator[Step]):
-    """A generation under way: iterate for its steps, or ask for the whole `text()`."""
+    """A generation under way: iterate for its steps, or ask for the whole `text()` or `artifact()`.
+
+    request: of the medium's own kind.
+    """
 
     def __init__(self, model: Model, request: Request) -> None:
-        self.request = request
+        self.request: Any = request
         self.timings = Timings()
         self.finish_reason: str | None = None
         self._text: list[str] = []
+        self._decode = model.medium.decode
+        self._guess: Any = None
         condition = model.medium.condition(request)
         steps = model.medium.family.generate(model.core, condition, request, model.medium.shape(request))
         self._steps: Iterator[Step] = model.medium.stream(steps, request)
         self._began = time.perf_counter()
         # The first step checks that the prompt fits, so that a mistake shows here and not somewhere in a loop.
         self._next: Step | None = next(self._steps)
-        self.timings.prompt_tokens = len(condition.tokens)
+        self.timings.prompt_tokens = sum(self._next.info.get(part, 0) for part in ("prompt_tokens", "dropped_tokens"))
 
     def __next__(self) -> Step:
         step = next(self._steps) if self._next is None else self._next
         self._next = None
+        self._guess = step.guess
         if "token" in step.info:
             self._note(step)
         return step
@@ -139,6 +162,13 @@ class Generation(Iterator[Step]):
         for _ in self:
             pass
         return "".join(self._text)
+
+    def artifact(self) -> Artifact:
+        """The finished thing as a file; runs to the end if need be."""
+        for _ in self:
+            pass
+        made: Artifact = self._decode(self._guess)
+        return made
 
     def close(self) -> None:
         """Stops the work: no further step will come."""
@@ -165,6 +195,35 @@ def materialise(checkpoint: Checkpoint, place: Placement) -> Decoder:
         if place.packed and can_pack(tied):
             core.set_submodule("head", PackedLinear(lambda: embedding))
     return core
+
+
+def fresh(medium: str, source: str, config: Any) -> tuple[Any, Any]:
+    """A medium that is to learn from `source` from the beginning, and `config` made to fit it."""
+    kind = modality(medium)
+    supplies: dict[str, Callable[[], Any]] = {
+        "codec": lambda: open_codec(locate(default_name(medium)) / CODEC, placement().device, torch.float32),
+        "encoder": prompt_encoder,
+        "find_data": lambda: find_data,
+    }
+    made: tuple[Any, Any] = kind.fresh(source, config, **{need: supplies[need]() for need in kind.needs})
+    return made
+
+
+def find_data(name: str, size_px: int) -> Path:
+    """The file of a data set that was built before, for pictures of this size."""
+    from reverie.hub import datasets  # noqa: PLC0415 - only training needs it
+
+    return datasets.built(name, size_px)
+
+
+def prompt_encoder(
+    name: str = "minilm", *, offline: bool = False, progress: Callable[[int, int], None] | None = None
+) -> PromptEncoder:
+    """What reads prompts for a model that draws: an encoder of the catalogue, fetched first if it is not there."""
+    if name not in catalogue() or catalogue()[name].family != "encoder":
+        raise ReverieError(f"{name[:80]!r} cannot read prompts for a model that draws: use minilm.")
+    encoder, tokenise = open_encoder(name, torch.bfloat16, offline=offline, progress=progress)
+    return PromptEncoder(encoder, tokenise, encoder.config.width, name=name)
 
 
 def _need_memory(name: str, size_bytes: int) -> None:

@@ -15,11 +15,16 @@ from torch import Tensor, nn
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
     "gelu": lambda x: F.gelu(x, approximate="tanh"),
-    "relu2": lambda x: F.relu(x).square(),  # arXiv:2109.08668
+    "relu2": lambda x: _squared(F.relu(x)),  # arXiv:2109.08668
     "gelu_exact": F.gelu,
 }
 
 BLOCK_QUERIES = 128  # causal attention on CPUs goes by so many queries at a time
+
+
+def _squared(x: Tensor) -> Tensor:
+    """x x as a product: under autocast torch takes powers in float32."""
+    return x * x
 
 
 class Memory(Protocol):
@@ -38,7 +43,8 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        # In one type, for torch's fused kernel: under autocast x is often bf16 and the weight float32.
+        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
 
 
 def norm(kind: str, width: int, eps: float) -> nn.Module:
@@ -110,7 +116,8 @@ class Attend(nn.Module):
 
     def _grouped(self, q: Tensor, k: Tensor) -> Tensor:
         """Scaled queries, with those that share keys together: (B, H, T, D) -> (B, G, H/G, T, D)."""
-        return (q * self.scale).unflatten(1, (k.shape[1], -1))
+        grouped: Tensor = (q * self.scale).unflatten(1, (k.shape[1], -1))
+        return grouped
 
     def _explicit(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         group = q.shape[1] // k.shape[1]
@@ -134,11 +141,11 @@ def _plain(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     heads = q.shape[2:4]
     scores = (q.flatten(2, 3) @ k.transpose(-2, -1)).unflatten(2, heads)  # (B, G, H/G, T, S)
     if mask is not None:
-        hidden = torch.zeros(mask.shape, dtype=q.dtype, device=q.device).masked_fill_(
-            ~mask, torch.finfo(q.dtype).min / 2
-        )
+        least = torch.finfo(q.dtype).min / 2  # not -inf: a row that may look nowhere (padding) must not become NaN
+        hidden = torch.zeros(mask.shape, dtype=q.dtype, device=q.device).masked_fill_(~mask, least)
         scores = scores + (hidden if mask.ndim == 2 else hidden.unsqueeze(1))
-    return (scores.softmax(-1).flatten(2, 3) @ v).unflatten(2, heads).flatten(1, 2)
+    attended: Tensor = (scores.softmax(-1).flatten(2, 3) @ v).unflatten(2, heads)  # (B, G, H/G, T, D)
+    return attended.flatten(1, 2)
 
 
 def causal_mask(num_queries: int, num_keys: int, device: torch.device, window: int = 0) -> Tensor:

@@ -16,7 +16,7 @@ from reverie.types import Message, ReverieError
 
 if TYPE_CHECKING:
     from reverie.engine import Generation, Model, Timings
-    from reverie.types import Request, Step
+    from reverie.types import LMRequest, Step
 
 # Settings that gave the best results of the default model in each task; what a person sets overrides them.
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
@@ -133,9 +133,10 @@ class Summary(Iterator["Step"]):
         return next(self._steps)
 
     @property
-    def request(self) -> Request:
+    def request(self) -> LMRequest:
         """What the model was last asked."""
-        return self._generation.request
+        asked: LMRequest = self._generation.request
+        return asked
 
     @property
     def timings(self) -> Timings:
@@ -194,7 +195,7 @@ class Summary(Iterator["Step"]):
 
 
 def summarize(model: Model, text: str, system: str | None = None, **settings: Any) -> Summary:
-    """Summarises a text of any length; nothing is cut off silently. settings: fields of `Request`."""
+    """Summarises a text of any length; nothing is cut off silently. settings: fields of `LMRequest`."""
     summary(text, system)  # an empty text is a mistake now, not at the first step
     return Summary(model, text, system, **settings)
 

@@ -6,11 +6,12 @@ A generation, of any medium, is an iterator of `Step`. Read this file first.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from torch import Tensor, nn
 
@@ -27,8 +28,9 @@ class Message:
     content: str
 
 
-# What each number in a Request may be: (least, most), both included.
+# What each number in a request may be: (least, most), both included.
 BOUNDS: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**63 - 1),
     "max_tokens": (1, 1_000_000),
     "temperature": (0.0, 100.0),
     "top_k": (0, 10_000_000),
@@ -37,15 +39,36 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "repetition_penalty": (0.01, 100.0),
     "frequency_penalty": (-100.0, 100.0),
     "num_logprobs": (0, 100),
-    "seed": (0, 2**63 - 1),
+    "steps": (1, 1000),
+    "guidance": (0.0, 100.0),
+    "size_px": (8, 4096),
+    "strength": (0.01, 1.0),
 }
 
 LEAST_TEMPERATURE = 1e-3  # below, logits divided by it overflow
+SAMPLERS = ("euler", "heun", "dpmpp_2m", "ancestral")  # of diffusion/samplers.py
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a model. Numbers outside `BOUNDS` are a `ReverieError`.
+    """What is asked of a model, of whatever kind. Numbers outside `BOUNDS` are a `ReverieError`.
+
+    prompt: the words to begin from. seed: the same seed gives the same thing.
+    """
+
+    prompt: Any
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.name in BOUNDS and not (value is None and each.default is None):
+                _check_number(each.name, value, *BOUNDS[each.name])
+
+
+@dataclass(frozen=True)
+class LMRequest(Request):
+    """What is asked of a language model.
 
     prompt: text to continue as it stands, or a conversation (a sequence of `Message`) to answer.
     max_tokens: the most new tokens. temperature: 0 is greedy. top_k: 0 is off; top_p: 1 is off; min_p: 0 is off.
@@ -65,13 +88,11 @@ class Request:
     frequency_penalty: float = 0.0
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     stop: tuple[str, ...] = ()
-    seed: int = 0
     num_logprobs: int = 0
     slide: bool = False
 
     def __post_init__(self) -> None:
-        for name, (least, most) in BOUNDS.items():
-            _check_number(name, getattr(self, name), least, most)
+        super().__post_init__()
         if 0 < self.temperature < LEAST_TEMPERATURE:
             raise ReverieError(f"temperature is {self.temperature}: give 0, or at least {LEAST_TEMPERATURE:g}.")
         for token, bias in self.logit_bias.items():
@@ -82,6 +103,51 @@ class Request:
             raise ReverieError("stop must be a tuple of texts: write stop=('END',).")
         if not all(stops):
             raise ReverieError("A stop string is empty: give each of them at least one character.")
+
+
+@dataclass(frozen=True)
+class DiffusionRequest(Request):
+    """What is asked of a model that draws.
+
+    prompt: what to draw; negative: what not to. steps: how often the model looks. sampler: one of `SAMPLERS`.
+    guidance: how far to go beyond what the prompt alone would give; 1 is not at all, arXiv:2207.12598.
+    size_px: the sides of the picture; None: what the model draws best.
+    init: a picture to begin from, uint8 (H, W, 3). strength: how much of it may change, up to 1 (all); None: 0.6, or 1
+    with a mask. mask: uint8 (H, W), 255 where something new is to be drawn and 0 where `init` is to stay.
+    """
+
+    prompt: str
+    steps: int = 20
+    guidance: float = 4.0
+    sampler: str = "dpmpp_2m"
+    negative: str = ""
+    size_px: int | None = None
+    init: np.ndarray | None = field(default=None, compare=False)
+    strength: float | None = None
+    mask: np.ndarray | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sampler not in SAMPLERS:
+            raise ReverieError(f"There is no sampler {self.sampler!r}: choose {', '.join(SAMPLERS)}.")
+        if not isinstance(self.prompt, str) or not isinstance(self.negative, str):
+            raise ReverieError("A picture's prompt and negative prompt are texts: give a str for each.")
+        if self.mask is not None and self.init is None:
+            raise ReverieError("A mask says what to change in a picture: give that picture too, as init.")
+
+    @property
+    def start(self) -> float:
+        """How much of the way is gone, from noise (1) to the picture (0): all, or what `strength` leaves."""
+        if self.init is None:
+            return 1.0
+        if self.strength is None:
+            return 0.6 if self.mask is None else 1.0
+        return self.strength
+
+    @property
+    def num_steps(self) -> int:
+        """How many of the steps are taken: those after `start`."""
+        return max(1, round(self.steps * self.start))
 
 
 def _check_number(name: str, value: Any, least: float, most: float) -> None:
@@ -95,7 +161,7 @@ def _check_number(name: str, value: Any, least: float, most: float) -> None:
 
 @dataclass(frozen=True)
 class Example:
-    """One thing to learn from: `x` in model space, and the words that go with it."""
+    """One thing to learn from: `x` (token ids, pixels), and the words that go with it."""
 
     x: Any
     caption: str = ""
@@ -125,6 +191,16 @@ class Artifact:
     media_type: str
 
 
+class Examples(Protocol):
+    """Examples without an end. Each is a function of (seed, index): nothing need be remembered to resume.
+
+    It goes to worker processes, so it must be picklable and small, or map its data from a file.
+    """
+
+    def item(self, seed: int, index: int) -> Example:
+        """Example number `index` of the endless sequence that `seed` stands for."""
+
+
 class Family(Protocol):
     """How a core learns and generates. There are two: the decoder of `lm/` and the denoiser of `diffusion/`."""
 
@@ -143,10 +219,23 @@ class Modality(Protocol):
 
     name: str
     family: Family
-    presets: dict[str, Any]
+    request: type[Request]  # what it can be asked
+    needs: tuple[str, ...]  # what `engine.fresh` gives to `fresh` besides
+    presets: dict[str, Any]  # size -> what the core is built from
+    recipes: dict[str, Mapping[str, Any]]  # size -> fields of `train.Training` that suit it
 
-    def examples(self, source: str) -> Iterable[Example]:
-        """Things on disk -> model space."""
+    @classmethod
+    def fresh(cls, source: str, config: Any) -> tuple[Self, Any]:
+        """The medium that is to learn from `source` from the beginning, and `config` made to fit it."""
+
+    def examples(self, source: str, *, held_out: bool) -> Examples:
+        """What `source` has to learn from, or what is kept out of learning to judge by."""
+
+    def batch(self, examples: Sequence[Example]) -> tuple[Tensor, Any]:
+        """Examples -> a batch in model space (B, ...), and what it is conditioned on; heavy work belongs here."""
+
+    def trials(self) -> Sequence[Request]:
+        """What to ask for while a model learns, to see how far it is."""
 
     def condition(self, request: Request) -> Any:
         """Words -> what the core conditions on."""

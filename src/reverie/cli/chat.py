@@ -15,7 +15,7 @@ from reverie.cli.feedback import Feedback, load, note
 from reverie.cli.options import Sampling, spread
 from reverie.cli.present import pieces, remark
 from reverie.hub.files import atomic_write
-from reverie.types import Message, Request, ReverieError
+from reverie.types import LMRequest, Message, ReverieError
 
 if TYPE_CHECKING:
     from reverie.engine import Model
@@ -34,7 +34,7 @@ Ctrl-C stops an answer and keeps what there is of it."""
 def chat(*, options: Sampling) -> None:
     """Talk with a model; /help lists what you can type."""
     settings = {**tasks.SETTINGS["chat"], **options.settings()}
-    Request("", **settings)  # a mistake in the settings shows now, before a model is fetched and loaded
+    LMRequest("", **settings)  # a mistake in the settings shows now, before a model is fetched and loaded
     with Feedback() as feedback:
         model = load(options, feedback)
     if sys.stdin.isatty():

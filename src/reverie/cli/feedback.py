@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from reverie.hub.files import in_words
+from reverie.types import LMRequest, ReverieError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -94,16 +95,24 @@ def _progress_bar(total: int) -> tuple[Progress, TaskID]:
 
 def load(options: Sampling, feedback: Feedback) -> Model:
     """The model that was asked for; fetched first, with a progress bar, if it is not here."""
+    model = load_named(options.model, options.offline, feedback)
+    if not issubclass(model.medium.request, LMRequest):
+        raise ReverieError(f"{model.name} makes {model.medium.name}: choose a model that writes with -m.")
+    return model
+
+
+def load_named(name: str | None, offline: bool, feedback: Feedback) -> Model:
+    """The model called `name`, or the default text model; fetched first, with a progress bar, if it is not here."""
     from reverie.hub.catalogue import entry
     from reverie.hub.sources import local
 
-    if options.model is not None and local(options.model) is None:
-        entry(options.model)  # an unknown name is told before torch is imported
+    if name is not None and local(name) is None:
+        entry(name)  # an unknown name is told before torch is imported
     feedback.status("Loading the model")
     prepare()
     from reverie import engine  # imports torch: a second in which the status is seen
 
-    return engine.load(options.model, offline=options.offline, progress=feedback.progress)
+    return engine.load(name, offline=offline, progress=feedback.progress)
 
 
 def prepare() -> None:

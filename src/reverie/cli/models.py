@@ -59,7 +59,7 @@ def show(name: Name, as_json: Json = False) -> None:
     if as_json:
         print(json.dumps(facts))
         return
-    print("\n".join(table([[key, _plain(value)] for key, value in facts.items() if value not in (None, "")])))
+    print("\n".join(table([[key, _plain(value)] for key, value in facts.items() if value not in (None, "", ())])))
 
 
 @app.command()
@@ -90,11 +90,11 @@ def _is_whole(found: Entry) -> bool:
 
 
 def _row(found: Entry, here: dict[str, int]) -> dict[str, Any]:
-    installed = found.name in here and _is_whole(found)
+    installed = _is_whole(found)
     return {
         "name": found.name,
         "installed": installed,
-        "size_bytes": here[found.name] if installed else found.about_bytes,
+        "size_bytes": here.get(found.name, found.about_bytes) if installed else found.about_bytes,
         "parameters": found.parameters,
         "licence": found.licence,
         "default": found.default,
@@ -123,6 +123,8 @@ def _plain(value: Any) -> str:
     """A fact as a person writes it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, tuple):  # files
+        return ", ".join(part["file"] for part in value)
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

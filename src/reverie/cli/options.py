@@ -39,7 +39,7 @@ class Sampling:
     offline: Offline = False
 
     def settings(self) -> dict[str, Any]:
-        """What the person set, as fields of `reverie.types.Request`."""
+        """What the person set, as fields of `reverie.types.LMRequest`."""
         names = ("max_tokens", "temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "stop")
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if "stop" in given:
@@ -57,7 +57,7 @@ class TextOptions(Sampling):
     ] = None
 
     def settings(self) -> dict[str, Any]:
-        """What the person set, as fields of `reverie.types.Request`."""
+        """What the person set, as fields of `reverie.types.LMRequest`."""
         if self.logprobs is None:
             return super().settings()
         if not self.json:
@@ -106,6 +106,18 @@ def read_text(file: Path) -> str:
             return _text(stream, str(file))
     except OSError as error:
         raise ReverieError(f"Cannot read {file}: {error.strerror}.") from error
+
+
+def read_bytes(file: Path) -> bytes:
+    """What a file holds."""
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise ReverieError(f"Cannot read {file}: {error.strerror}.") from error
+    if len(data) > MOST_BYTES:
+        raise ReverieError(f"{file} has more than {MOST_BYTES:,} bytes: give a smaller file.")
+    return data
 
 
 def _text(stream: BinaryIO, where: str) -> str:

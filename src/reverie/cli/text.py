@@ -13,7 +13,7 @@ from reverie import tasks
 from reverie.cli.feedback import Feedback, load
 from reverie.cli.options import TextOptions, piped, read_prompt, read_text, spread
 from reverie.cli.present import present, present_code
-from reverie.types import Message, Request
+from reverie.types import LMRequest, Message
 
 PromptArgument = Annotated[str | None, typer.Argument(metavar="PROMPT", help="What to make; also from stdin.")]
 
@@ -64,7 +64,7 @@ def summarize(
 ) -> None:
     """Summarize a text of any length."""
     text = read_prompt(None, "FILE") if file is None else read_text(file)
-    Request(tasks.summary(text, options.system), **options.settings())  # mistakes show before a model is loaded
+    LMRequest(tasks.summary(text, options.system), **options.settings())  # mistakes show before a model is loaded
     with Feedback() as feedback:
         model = load(options, feedback)
         summary = tasks.summarize(model, text, options.system, **options.settings())
@@ -73,7 +73,7 @@ def summarize(
 
 def _answer(task: str, prompt: str | Sequence[Message], options: TextOptions) -> None:
     settings: dict[str, Any] = {**tasks.SETTINGS[task], **options.settings()}
-    Request(prompt, **settings)  # a mistake in the settings shows now, before a model is fetched and loaded
+    LMRequest(prompt, **settings)  # a mistake in the settings shows now, before a model is fetched and loaded
     with Feedback() as feedback:
         model = load(options, feedback)
         generation = model.generate(prompt, **settings)

@@ -86,8 +86,8 @@ def _decoder(config: CodecConfig) -> list[nn.Module]:
 def _framewise(network: nn.Module, x: Tensor) -> Tensor:
     """Runs a picture network on every frame of (B, C, F, H, W)."""
     frames = x.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-    out: Tensor = network(frames)
-    return out.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
+    out: Tensor = network(frames).unflatten(0, (x.shape[0], x.shape[2]))
+    return out.transpose(1, 2)
 
 
 def reconstruction_loss(codec: Codec, pictures: Tensor, rng: torch.Generator) -> Tensor:

@@ -44,7 +44,8 @@ class Diffusion:
         x = PATH.mix(batch, torch.randn(batch.shape, generator=rng, device=device), t)
         states, mask = states.to(device) * told[:, None, None], mask.to(device) & told[:, None]
         error = (model(x, t, states, mask) - batch).float().square().flatten(1).mean(1)  # (B,)
-        return (error / t.clamp_min(LEAST_TIME).square()).mean()
+        loss: Tensor = (error / t.clamp_min(LEAST_TIME).square()).mean()
+        return loss
 
     def generate(
         self, model: Denoiser, condition: Drawing, request: DiffusionRequest, shape: tuple[int, ...]

@@ -15,7 +15,7 @@ from torch import Tensor
 from reverie.lm.cache import Cache
 from reverie.lm.model import Decoder
 from reverie.lm.sample import adjust, choose, logprobs
-from reverie.types import Request, ReverieError, Step
+from reverie.types import LMRequest, ReverieError, Step
 
 CHUNK_TOKENS = 512  # a prompt is read in pieces of this size: bounded memory, and a place to stop between them
 
@@ -62,7 +62,7 @@ def fit(tokens: Sequence[int], context: int, *, slide: bool) -> list[int]:
     return list(tokens[-(context // 2) :])
 
 
-def generate(model: Decoder, condition: Prompt, request: Request, shape: tuple[int, ...]) -> Iterator[Step]:
+def generate(model: Decoder, condition: Prompt, request: LMRequest, shape: tuple[int, ...]) -> Iterator[Step]:
     """Continues a prompt by up to shape[0] tokens. `guess` is the tuple of new token ids so far.
 
     While the prompt is read, steps have info "phase" "prompt", and "read_tokens" of "prompt_tokens". Then each step has
@@ -104,7 +104,7 @@ def _reading(
     return cache, logits
 
 
-def _info(logits: Tensor, token: int, request: Request) -> dict[str, Any]:
+def _info(logits: Tensor, token: int, request: LMRequest) -> dict[str, Any]:
     info: dict[str, Any] = {"token": token}
     if request.num_logprobs:
         info["logprob"], info["top_logprobs"] = logprobs(logits, token, request.num_logprobs)

@@ -31,10 +31,10 @@ class DecoderConfig:
     """All that tells one decoder from another. The defaults are a small Llama.
 
     head_width: channels a head. mlp_width: hidden width. max_tokens: the context. norm: "sandwich" is RMSNorm before
-    and after. mlp: "gelu" has no gate, "swiglu" and "geglu" have. rope_theta: 0 means learned positions instead.
-    rope_factors: what each RoPE frequency is divided by. attention_scale: 0 is head_width^-0.5. softcaps: of the
-    attention scores and of the logits, 0 is none. tied: the head is the embedding. embed_scale: what the embedding is
-    multiplied by.
+    and after. mlp: "gelu" and "relu2" have no gate, "swiglu" and "geglu" have. rope_theta: 0 means learned positions
+    instead. rope_factors: what each RoPE frequency is divided by. attention_scale: 0 is head_width^-0.5. softcaps: of
+    the attention scores and of the logits, 0 is none. tied: the head is the embedding. embed_scale: what the embedding
+    is multiplied by.
     """
 
     vocab_size: int
@@ -47,7 +47,7 @@ class DecoderConfig:
     max_tokens: int
     norm: Literal["rms", "layer", "sandwich"] = "rms"
     norm_eps: float = 1e-5
-    mlp: Literal["gelu", "swiglu", "geglu"] = "swiglu"
+    mlp: Literal["gelu", "relu2", "swiglu", "geglu"] = "swiglu"
     bias: Literal["none", "qkv", "attention", "all"] = "none"
     rope_theta: float = 10000.0
     rope_factors: tuple[float, ...] = ()
@@ -58,6 +58,9 @@ class DecoderConfig:
     tied: bool = True
     embed_scale: float = 1.0
 
+
+# What the names of `DecoderConfig.mlp` mean: the activation, and whether there is a gate.
+MLPS = {"gelu": ("gelu", False), "relu2": ("relu2", False), "swiglu": ("silu", True), "geglu": ("gelu", True)}
 
 Rope = tuple[Tensor, Tensor]
 View = tuple[Rope | None, Tensor | None, bool]  # what a layer needs to know of positions: rope, mask, plainly causal?
@@ -140,8 +143,8 @@ def _block(config: DecoderConfig) -> Block:
         scale=config.attention_scale if config.attention_scale else None,
         softcap=config.softcaps[0],
     )
-    activation = "silu" if config.mlp == "swiglu" else "gelu"
-    mlp = MLP(width, config.mlp_width, activation, gated=config.mlp != "gelu", bias=config.bias == "all")
+    activation, gated = MLPS[config.mlp]
+    mlp = MLP(width, config.mlp_width, activation, gated=gated, bias=config.bias == "all")
     return Block(attention, mlp, partial(norm, config.norm, width, config.norm_eps), sandwich=sandwich)
 
 

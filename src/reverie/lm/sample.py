@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from reverie.types import Request, ReverieError
+from reverie.types import LMRequest, ReverieError
 
 
 def repetition_penalty(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
@@ -55,7 +55,7 @@ def min_p(logits: Tensor, p: float) -> Tensor:
     return logits.masked_fill(logits < logits.max() + torch.tensor(p).log(), -torch.inf)
 
 
-def adjust(logits: Tensor, prompt: Sequence[int], written: Sequence[int], request: Request) -> Tensor:
+def adjust(logits: Tensor, prompt: Sequence[int], written: Sequence[int], request: LMRequest) -> Tensor:
     """Penalties and bias: changes that also matter to a greedy choice."""
     if request.repetition_penalty != 1:
         logits = repetition_penalty(logits, torch.tensor([*prompt, *written]).unique(), request.repetition_penalty)
@@ -64,7 +64,7 @@ def adjust(logits: Tensor, prompt: Sequence[int], written: Sequence[int], reques
     return logit_bias(logits, request.logit_bias) if request.logit_bias else logits
 
 
-def narrow(logits: Tensor, request: Request) -> Tensor:
+def narrow(logits: Tensor, request: LMRequest) -> Tensor:
     """Temperature, then the filters: the logits of the distribution that is drawn from."""
     logits = logits / request.temperature
     if request.top_k:
@@ -81,7 +81,7 @@ def draw(logits: Tensor, rng: torch.Generator) -> int:
     return min(int(torch.searchsorted(cumulative, uniform, right=True)), len(logits) - 1)
 
 
-def choose(logits: Tensor, request: Request, rng: torch.Generator) -> int:
+def choose(logits: Tensor, request: LMRequest, rng: torch.Generator) -> int:
     """The next token: the likeliest when temperature is 0, else drawn."""
     return int(logits.argmax()) if request.temperature == 0 else draw(narrow(logits, request), rng)
 

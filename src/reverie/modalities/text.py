@@ -1,20 +1,48 @@
-"""Text: prompts and conversations -> token ids, token ids -> text that streams."""
+"""Text: files -> windows to learn from; prompts and conversations -> token ids, token ids -> text that streams.
+
+B batch, T tokens of a window
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
+import tokenizers
 import torch
+from tokenizers import decoders, models, pre_tokenizers
+from torch import Tensor
 
 from reverie.lm.chat import ChatTemplate
 from reverie.lm.family import Autoregressive
 from reverie.lm.generate import Prompt
 from reverie.lm.model import DecoderConfig
 from reverie.lm.tokenizer import StopScanner, TextStream, Tokenizer
-from reverie.types import Artifact, Example, Message, Request, Step
+from reverie.types import Artifact, Example, LMRequest, Message, ReverieError, Step
+
+# What a model that only ever read one text continues: the words themselves, without roles.
+AS_IT_STANDS = "{{ messages | map(attribute='content') | join('\n\n') }}"
+
+HELD_OUT = 0.1  # the share of a text, at its end, that is never learnt from
+
+
+def _decoder(width: int, depth: int, context_tokens: int) -> DecoderConfig:
+    """A decoder over bytes that learns fast: 64 channels a head, a plain squared ReLU (LOG.md says what was compared)."""
+    return DecoderConfig(
+        vocab_size=256,
+        width=width,
+        depth=depth,
+        num_heads=width // 64,
+        num_kv_heads=width // 64,
+        head_width=64,
+        mlp_width=4 * width,
+        max_tokens=context_tokens,
+        mlp="relu2",
+        qk_norm=True,
+        tied=False,
+    )
 
 
 class Text:
@@ -22,26 +50,51 @@ class Text:
 
     name = "text"
     family = Autoregressive()
+    request = LMRequest
+    needs = ()  # nothing but the source
     presets: ClassVar[dict[str, DecoderConfig]] = {
-        "tiny": DecoderConfig(
-            vocab_size=256,
-            width=128,
-            depth=4,
-            num_heads=4,
-            num_kv_heads=4,
-            head_width=32,
-            mlp_width=384,
-            max_tokens=256,
-        )
+        "tiny": _decoder(192, 5, 128),
+        "small": _decoder(256, 6, 256),
+        "medium": _decoder(512, 8, 512),
+        "large": _decoder(768, 12, 1024),
+    }
+    recipes: ClassVar[dict[str, Mapping[str, Any]]] = {
+        "tiny": {"batch": 16, "max_steps": 2000},
+        "small": {"batch": 32, "max_steps": 4000},
+        "medium": {"batch": 32, "max_steps": 10_000},
+        "large": {"batch": 64, "accumulate": 4, "max_steps": 20_000},
     }
 
-    def __init__(self, tokenizer: Tokenizer, template: ChatTemplate) -> None:
+    def __init__(self, tokenizer: Tokenizer, template: ChatTemplate, window_tokens: int = 128) -> None:
         self.tokenizer = tokenizer
         self.template = template
+        self.window_tokens = window_tokens
 
-    def examples(self, source: str) -> Iterable[Example]:
-        """The text file `source` as one example: its token ids (T,)."""
-        yield Example(torch.tensor(self.tokenizer.encode(Path(source).read_text(encoding="utf-8"))))
+    @classmethod
+    def fresh(cls, source: str, config: DecoderConfig) -> tuple[Self, DecoderConfig]:
+        """Text as bytes, which every text can be written in, learnt in windows as long as the context."""
+        tokenizer = bytes_tokenizer()
+        medium = cls(tokenizer, ChatTemplate(AS_IT_STANDS), config.max_tokens)
+        return medium, replace(config, vocab_size=tokenizer.vocab_size)
+
+    def examples(self, source: str, *, held_out: bool) -> Windows:
+        """Windows of the text file `source`: of its last tenth if `held_out`, else of the rest."""
+        text = _read(Path(source))
+        cut = int(len(text) * (1 - HELD_OUT))
+        tokens = torch.tensor(self.tokenizer.encode(text[cut:] if held_out else text[:cut]), dtype=torch.int32)
+        if len(tokens) <= self.window_tokens:
+            raise ReverieError(
+                f"{source} is too short: a tenth of it is held out and must have more than {self.window_tokens} tokens."
+            )
+        return Windows(tokens, self.window_tokens)
+
+    def batch(self, examples: Sequence[Example]) -> tuple[Tensor, None]:
+        """Windows as one tensor of token ids (B, T + 1); text is conditioned on nothing but itself."""
+        return torch.stack([example.x for example in examples]), None
+
+    def trials(self) -> Sequence[LMRequest]:
+        """A page from nothing but a new line."""
+        return [LMRequest("\n", max_tokens=300, temperature=0.8, slide=True)]
 
     def encode(self, prompt: str | Sequence[Message]) -> list[int]:
         """A text to continue, or a conversation to answer, as token ids."""
@@ -49,11 +102,11 @@ class Text:
             return self.tokenizer.encode_prompt(prompt)
         return self.template.encode(self.tokenizer, prompt)
 
-    def condition(self, request: Request) -> Prompt:
+    def condition(self, request: LMRequest) -> Prompt:
         """What the decoder is given."""
         return Prompt(tuple(self.encode(request.prompt)), self.tokenizer.eos_ids)
 
-    def shape(self, request: Request) -> tuple[int, ...]:
+    def shape(self, request: LMRequest) -> tuple[int, ...]:
         """The most new tokens."""
         return (request.max_tokens,)
 
@@ -62,7 +115,7 @@ class Text:
         stream = TextStream(self.tokenizer)
         return Artifact("".join(stream.push(token) for token in x), "text/plain")
 
-    def stream(self, steps: Iterator[Step], request: Request) -> Iterator[Step]:
+    def stream(self, steps: Iterator[Step], request: LMRequest) -> Iterator[Step]:
         """Adds the new piece of "text" to each step's info, and ends before a stop string."""
         stream = TextStream(self.tokenizer, after_text=isinstance(request.prompt, str))
         scanner = StopScanner(request.stop)
@@ -79,6 +132,48 @@ class Text:
             yield replace(step, info={**step.info, "text": piece, **finish})
             if stopped:
                 return
+
+
+class Windows:
+    """Windows of T + 1 tokens of a text, T apart: every epoch in another order, and shifted by less than T."""
+
+    def __init__(self, tokens: Tensor, window_tokens: int) -> None:
+        self._tokens, self._length = tokens, window_tokens
+        self._num = max((len(tokens) - window_tokens) // window_tokens, 1)  # that there are, however shifted
+        self._epoch: tuple[tuple[int, int], int, Tensor] | None = None
+
+    def item(self, seed: int, index: int) -> Example:
+        """Token ids (T + 1,)."""
+        epoch, place = divmod(index, self._num)
+        shift, order = self._shuffled(seed, epoch)
+        start = shift + int(order[place]) * self._length
+        return Example(self._tokens[start : start + self._length + 1].long())
+
+    def _shuffled(self, seed: int, epoch: int) -> tuple[int, Tensor]:
+        if self._epoch is None or self._epoch[0] != (seed, epoch):
+            rng = torch.Generator().manual_seed((seed * 1_000_003 + epoch) % 2**63)
+            most = min(self._length, len(self._tokens) - self._num * self._length)
+            shift = int(torch.randint(most, (), generator=rng))
+            self._epoch = (seed, epoch), shift, torch.randperm(self._num, generator=rng)
+        return self._epoch[1:]
+
+
+def bytes_tokenizer() -> Tokenizer:
+    """A tokenizer whose tokens are the 256 bytes, so that no text is foreign to it."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    plain = tokenizers.Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(letters)}, merges=[]))
+    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    plain.decoder = decoders.ByteLevel()
+    return Tokenizer(plain, {})
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ReverieError(f"{file} cannot be read ({error.strerror}): give a text file to learn from.") from error
+    except UnicodeDecodeError as error:
+        raise ReverieError(f"{file} is not UTF-8 text: give a text file to learn from.") from error
 
 
 def _piece(stream: TextStream, step: Step) -> str:

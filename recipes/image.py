@@ -1,0 +1,65 @@
+"""How the denoiser of weights/image was made: python recipes/image.py --codec FOLDER -o FOLDER --minutes 600.
+
+Repeat the command to go on with a run that was stopped; more minutes make it longer. The rates fall in the last part
+of the run only when --decay says in how much of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reverie import engine
+from reverie.hub import datasets
+from reverie.hub.drawings import open_codec
+from reverie.modalities.image import Image
+from reverie.train import Training, run
+
+SIDE_PX = 128
+
+
+def main() -> None:
+    """Trains until the minutes are over."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--codec", type=Path, required=True, help="a folder that recipes/image_codec.py made")
+    parser.add_argument("--minutes", type=float, default=600, help="of training, all earlier ones included")
+    parser.add_argument("--decay", type=float, default=0.0)
+    parser.add_argument("--compile", action="store_true")
+    options = parser.parse_args()
+    datasets.build("scenes", SIDE_PX)
+    codec = open_codec(options.codec, "cpu", torch.bfloat16)
+    medium, model = Image.fresh("scenes", Image.presets["small"], codec, engine.prompt_encoder(), engine.find_data)
+    training = Training(
+        model,
+        batch=64,
+        max_minutes=options.minutes,
+        warmup_steps=100,
+        decay=options.decay,
+        matrix_rate=0.01,
+        rate=1.5e-3,
+        ema=0.999,
+        evaluate_every_steps=250,
+        evaluate_examples=256,
+        sample_every_steps=250,
+        checkpoint_every_steps=0,
+        checkpoint_every_minutes=4.0,
+        num_workers=1,
+        compile=options.compile,
+    )
+    run(medium, training, "scenes", options.output, show)
+
+
+def show(event: Any) -> None:
+    """A line for every tenth step, and for all that is rarer."""
+    step = getattr(event, "step", 0)
+    if step % 10 == 0 or getattr(event, "held_out", None) is not None:
+        print(event, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""draw: a picture from a prompt."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reverie.cli.canvas import Canvas
+from reverie.cli.feedback import Feedback, load_named
+from reverie.cli.options import Offline, piped, read_bytes, spread
+from reverie.hub.files import atomic_write
+from reverie.types import DiffusionRequest, Step
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from reverie.engine import Model
+    from reverie.media import Picture
+
+STRIP = 8  # pictures in a film that is one PNG
+SETTINGS = ("seed", "steps", "guidance", "sampler", "negative", "size_px", "strength")  # that are options too
+
+PromptArgument = Annotated[str | None, typer.Argument(metavar="PROMPT", help="What to draw; also from stdin.")]
+ImageFile = Annotated[Path | None, typer.Option(metavar="IMAGE", help="Begin from this picture.")]
+MaskFile = Annotated[
+    Path | None, typer.Option(metavar="IMAGE", help="With --init: draw anew where this is white, keep the rest.")
+]
+
+
+@dataclass(frozen=True)
+class DrawOptions:
+    """Options of `draw`. None: what suits best."""
+
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="The PNG to write; else named by the prompt.")
+    ] = None
+    model: Annotated[str | None, typer.Option("--model", "-m", help="A model's name or folder.")] = None
+    seed: Annotated[int | None, typer.Option(help="The same seed gives the same picture.")] = None
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=64, help="How many pictures.")] = 1
+    grid: Annotated[bool, typer.Option("--grid", help="With -n: all in one file.")] = False
+    steps: Annotated[int | None, typer.Option(help="How often the model looks, as a rule 20.")] = None
+    guidance: Annotated[float | None, typer.Option(help="How closely to follow the prompt; 1: as it comes.")] = None
+    sampler: Annotated[str | None, typer.Option(help="euler, heun, dpmpp_2m or ancestral.")] = None
+    negative: Annotated[str | None, typer.Option(metavar="PROMPT", help="What not to draw.")] = None
+    size_px: Annotated[int | None, typer.Option("--size", metavar="PIXELS", help="Width and height.")] = None
+    init: ImageFile = None
+    strength: Annotated[float | None, typer.Option(help="With --init: how much may change, up to 1.")] = None
+    mask: MaskFile = None
+    film: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="How it came about, noise beside guess: .gif, or a .png strip.")
+    ] = None
+    preview: Annotated[bool | None, typer.Option("--preview/--no-preview", help="Watch it here as it comes.")] = None
+    again: Annotated[Path | None, typer.Option(metavar="FILE", help="Prompt and settings of this PNG.")] = None
+    offline: Offline = False
+
+    def settings(self) -> dict[str, Any]:
+        """What the person set, as fields of `reverie.types.DiffusionRequest`."""
+        given = {name: getattr(self, name) for name in SETTINGS if getattr(self, name) is not None}
+        pictures = {"init": self.init, "mask": self.mask}
+        return given | {name: read(name, file) for name, file in pictures.items() if file is not None}
+
+
+@spread
+def draw(prompt: PromptArgument = None, *, options: DrawOptions) -> None:
+    """Draw a picture; say where its file is."""
+    prompt, settings, model_name = asked(prompt, options)
+    request = DiffusionRequest(prompt, **settings)  # a mistake in the settings shows now, before a model is loaded
+    check_files(options)
+    with Feedback() as feedback:
+        model = load_drawing(model_name, options.offline, feedback)
+    with Canvas(options.preview, request.num_steps * options.count) as canvas:
+        files = Studio(model, prompt, settings, options, canvas).draw()
+    for file in files:
+        print(file)
+
+
+def asked(prompt: str | None, options: DrawOptions) -> tuple[str, dict[str, Any], str | None]:
+    """Prompt, settings and model's name: those of the file to repeat, unless others are given."""
+    settings, name = options.settings(), options.model
+    if options.again is not None:
+        from reverie import drawing
+        from reverie.media import read_record
+
+        record = read_record(read_bytes(options.again))
+        told, told_settings = drawing.settings_of(record)
+        drawing.check_beginning(record, settings.get("init"), settings.get("mask"))
+        settings = told_settings | settings
+        prompt, name = told if prompt is None else prompt, drawing.model_of(record) if name is None else name
+    prompt = piped() if prompt is None else prompt
+    if prompt is None or not prompt.strip():
+        raise typer.BadParameter("give at least one word, or pipe it in", param_hint="PROMPT")
+    return prompt.strip(), settings, name
+
+
+def read(name: str, file: Path) -> np.ndarray:
+    """The picture in a file; of a mask, how light it is."""
+    from reverie.media import read_picture
+
+    picture = read_picture(read_bytes(file))
+    return picture if name == "init" else picture.mean(axis=2).round().astype("uint8")
+
+
+def check_files(options: DrawOptions) -> None:
+    """A usage error for file names that say something else than what is written to them."""
+    if options.output is not None and options.output.suffix.lower() != ".png":
+        raise typer.BadParameter(f"pictures are PNG: name it {options.output.stem}.png", param_hint="--output")
+    if options.film is not None and options.film.suffix.lower() not in (".gif", ".png"):
+        raise typer.BadParameter("give a name that ends in .gif or .png", param_hint="--film")
+
+
+def load_drawing(name: str | None, offline: bool, feedback: Feedback) -> Model:
+    """The model that was asked for, or the default one that draws."""
+    from reverie.hub.catalogue import default_name
+
+    model = load_named(default_name("image") if name is None else name, offline, feedback)
+    from reverie.drawing import need_drawing
+
+    need_drawing(model)
+    return model
+
+
+class Studio:
+    """Draws what was asked for, file by file."""
+
+    def __init__(
+        self, model: Model, prompt: str, settings: Mapping[str, Any], options: DrawOptions, canvas: Canvas
+    ) -> None:
+        self.model, self.prompt, self.settings, self.options, self.canvas = model, prompt, settings, options, canvas
+        self._film: list[Step] = []
+
+    def draw(self) -> list[Path]:
+        """Gives the files that were written."""
+        from reverie import drawing
+
+        num_files = 1 if self.options.grid else self.options.count
+        written, settings = [], dict(self.settings)
+        for number in range(num_files):
+            count = self.options.count if self.options.grid else 1
+            drawn = drawing.draw(self.model, self.prompt, self._watch, count=count, **settings)
+            output = self._output(drawn.record["seed"] - number)
+            written.append(_write(numbered(output, number, num_files), drawn.png))
+            if self.options.film is not None:
+                written.append(_write(numbered(self.options.film, number, num_files), self._take_film()))
+            settings["seed"] = drawn.record["seed"] + 1
+        return written
+
+    def _watch(self, step: Step) -> None:
+        self.canvas.step(lambda: self.model.medium.picture(step.guess))
+        if self.options.film is not None:
+            self._film.append(replace(step, info={}))
+
+    def _output(self, seed: int) -> Path:
+        """The file that was named, or one after the prompt and the seed."""
+        return Path(f"{slug(self.prompt)}-{seed}.png") if self.options.output is None else self.options.output
+
+    def _take_film(self) -> bytes:
+        steps, self._film = self._film, []
+        frames = [(self.model.medium.picture(step.state), self.model.medium.picture(step.guess)) for step in steps]
+        assert self.options.film is not None
+        return gif(frames) if self.options.film.suffix.lower() == ".gif" else strip(frames)
+
+
+def gif(frames: list[tuple[Picture, Picture]]) -> bytes:
+    """Noise becoming the picture: the noisy state on the left, the guess on the right."""
+    from reverie import media
+
+    return media.to_gif([media.grid(pair, columns=2) for pair in frames])
+
+
+def strip(frames: list[tuple[Picture, Picture]]) -> bytes:
+    """Some steps from first to last: the noisy states above, the guesses below."""
+    from reverie import media
+
+    num = min(STRIP, len(frames))
+    chosen = [frames[round(i * (len(frames) - 1) / max(num - 1, 1))] for i in range(num)]
+    sheet = media.grid([state for state, _ in chosen] + [guess for _, guess in chosen], columns=num)
+    return media.to_png(sheet)
+
+
+def numbered(file: Path, number: int, of: int) -> Path:
+    """name.png -> name-1.png, name-2.png, ... if there are several."""
+    return file if of == 1 else file.with_stem(f"{file.stem}-{number + 1}")
+
+
+def slug(prompt: str) -> str:
+    """A prompt as a file name."""
+    words = re.findall(r"[^\W_]+", prompt.lower())
+    return "-".join(words)[:60].strip("-") if words else "picture"
+
+
+def _write(file: Path, data: bytes) -> Path:
+    with atomic_write(file) as stream:
+        stream.write(data)
+    return file

@@ -1,0 +1,186 @@
+"""How the judge learns: rendered scenes, blemished as generated pictures are, and some spoilt beyond recognition.
+
+B batch, Q questions; pictures (B, 3, 64, 64) in [-1, 1]
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from reverie.data.scenes import Scenes
+from reverie.evaluate.judge import NONE, QUESTIONS, Judge, JudgeConfig, answers, tensors
+
+IGNORED = -1  # the target of a question that is not asked
+MUSH_ONE_IN = 16
+WEIGHTS = {"subject": 2.0, "other": 2.0}  # the questions with the most classes are the hardest
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How long and how fast. pictures: in all."""
+
+    pictures: int = 128_000
+    batch: int = 32
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 0.05
+    warm_up: float = 0.03
+    seed: int = 0
+
+    def rate(self, done: float) -> float:
+        """The learning rate after a share of the pictures: up in a line, then down a cosine."""
+        if done < self.warm_up:
+            return self.learning_rate * done / self.warm_up
+        return self.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """pictures (B, 3, 64, 64); targets (B, Q): the number of the right class, or `IGNORED`."""
+
+    pictures: Tensor
+    targets: Tensor
+
+
+def learn(judge: Judge, sources: Sequence[Scenes], learning: Learning) -> Iterator[float]:
+    """Trains a judge, further if it has learnt before; yields the loss of every step.
+
+    Pictures come from the sources in turn, and none is seen twice: `judge.config.pictures` counts them.
+    """
+    rng = torch.Generator().manual_seed(learning.seed + judge.config.pictures)
+    judge.requires_grad_(True)
+    judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # its annotation lacks this
+    optimizer = _optimizer(judge, learning)
+    for start in range(0, learning.pictures, learning.batch):
+        done = (start + learning.batch) / learning.pictures
+        for group in optimizer.param_groups:
+            group["lr"] = learning.rate(done)
+        seen = judge.config.pictures
+        clean = batch(sources, judge.config, learning.seed, range(seen, seen + learning.batch))
+        loss = _loss(judge.train(), spoil(blemish(clean, done, rng), judge.config, rng))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(judge.parameters(), 2.0)
+        optimizer.step()
+        judge.config = replace(judge.config, pictures=seen + learning.batch)
+        yield float(loss.detach())
+
+
+def _optimizer(judge: Judge, learning: Learning) -> torch.optim.Optimizer:
+    """Matrices decay, biases and the weights of norms do not."""
+    decays = {True: learning.weight_decay, False: 0.0}
+    groups = [
+        {"params": [weight for weight in judge.parameters() if (weight.ndim > 1) == kind], "weight_decay": decay}
+        for kind, decay in decays.items()
+    ]
+    return torch.optim.AdamW(groups, betas=(0.9, 0.98))
+
+
+def batch(sources: Sequence[Scenes], config: JudgeConfig, seed: int, indices: Sequence[int]) -> Batch:
+    """The pictures of these numbers, and what is right of them."""
+    items = [sources[index % len(sources)].item(seed, index) for index in indices]
+    return Batch(
+        tensors([pixels for pixels, _, _ in items]),
+        torch.stack([targets(answers(scene), config) for *_, scene in items]),
+    )
+
+
+def targets(given: dict[str, str | None], config: JudgeConfig) -> Tensor:
+    """Answers as numbers of classes (Q,)."""
+    pairs = [(given[name], config.classes(name)) for name in QUESTIONS]
+    return torch.tensor([IGNORED if answer is None else classes.index(answer) for answer, classes in pairs])
+
+
+def _loss(judge: Judge, lesson: Batch) -> Tensor:
+    """The mean over all questions, each over the pictures for which it is asked."""
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = judge(lesson.pictures)
+    losses = []
+    for at, name in enumerate(QUESTIONS):
+        asked = (lesson.targets[:, at] != IGNORED).sum().clamp(min=1)
+        nats = F.cross_entropy(logits[name].float(), lesson.targets[:, at], ignore_index=IGNORED, reduction="sum")
+        losses.append(WEIGHTS.get(name, 1.0) * nats / asked)
+    return torch.stack(losses).mean()
+
+
+def blemish(lesson: Batch, share: float, rng: torch.Generator) -> Batch:
+    """Blemishes a share of the pictures: easy ones come first."""
+    which = torch.rand(len(lesson.pictures), 1, 1, 1, generator=rng) < 1.2 * share
+    return replace(lesson, pictures=torch.where(which, blemished(lesson.pictures, rng), lesson.pictures))
+
+
+def blemished(x: Tensor, rng: torch.Generator) -> Tensor:
+    """What generated pictures suffer from, a little of each: bent, blurred or sharpened, tinted, blocky, noisy."""
+    x = warp(x, _each(x, 0, 0.03, rng), rng)
+    x = x + _each(x, -0.6, 1, rng) * (blur(x, 0.8) - x)
+    x = x + _each(x, -0.6, 1, rng) * (blur(x, 0.8) - x)
+    x = x * _each(x, 0.92, 1.08, rng, 3) + _each(x, -0.06, 0.06, rng, 3)
+    x = quantise(x, _each(x, 0, 0.12, rng), rng)
+    coarse = F.interpolate(torch.randn(len(x), 3, 8, 8, generator=rng), x.shape[2:], mode="bilinear")
+    fine = torch.randn(x.shape, generator=rng)
+    return (x + _each(x, 0, 0.06, rng) * coarse + _each(x, 0, 0.06, rng) * fine).clamp(-1, 1)
+
+
+def spoil(lesson: Batch, config: JudgeConfig, rng: torch.Generator) -> Batch:
+    """One picture in 16 becomes mush, in which there is nothing to be seen."""
+    x, targets = lesson.pictures.clone(), lesson.targets.clone()
+    nothing = torch.full_like(targets[0], IGNORED)
+    for name in ("subject", "other"):
+        nothing[QUESTIONS.index(name)] = config.classes(name).index(NONE)
+    for at in range(int(torch.randint(MUSH_ONE_IN, (), generator=rng)), len(x), MUSH_ONE_IN):
+        kind, strength = torch.randint(3, (2,), generator=rng).tolist()
+        x[at : at + 1] = shuffled(x[at : at + 1], 8, rng) if kind == 0 else smeared(x[at : at + 1], strength, rng)
+        targets[at] = nothing
+    return Batch(x, targets)
+
+
+def smeared(x: Tensor, strength: int, rng: torch.Generator) -> Tensor:
+    """Blurred until only blots are left, and bent (strength 0, 1, 2)."""
+    return warp(blur(x, 5.0 + 1.5 * strength), _each(x, 0.1, 0.3, rng), rng)
+
+
+def shuffled(x: Tensor, patch: int, rng: torch.Generator) -> Tensor:
+    """Its square patches in another order."""
+    patches = F.unfold(x, patch, stride=patch)  # (B, 3 p p, patches)
+    order = torch.randperm(patches.shape[-1], generator=rng)
+    return F.fold(patches[..., order], x.shape[2:], patch, stride=patch)
+
+
+def warp(x: Tensor, strength: Tensor, rng: torch.Generator) -> Tensor:
+    """Bends a picture smoothly; strength: by how much of its half side."""
+    bend = F.interpolate(torch.randn(len(x), 2, 5, 5, generator=rng), x.shape[2:], mode="bicubic") * strength
+    straight = F.affine_grid(torch.eye(2, 3).expand(len(x), 2, 3), list(x.shape), align_corners=False)
+    return F.grid_sample(x, straight + bend.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)
+
+
+def blur(x: Tensor, sigma: float) -> Tensor:
+    """A Gaussian of deviation `sigma` pixels."""
+    reach = math.ceil(2.5 * sigma)
+    bell = torch.exp(-(torch.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
+    line = (bell / bell.sum()).expand(3, 1, 1, -1)
+    wide = F.conv2d(F.pad(x, (reach, reach, 0, 0), mode="replicate"), line, groups=3)
+    return F.conv2d(F.pad(wide, (0, 0, reach, reach), mode="replicate"), line.transpose(2, 3), groups=3)
+
+
+def quantise(x: Tensor, step: Tensor, rng: torch.Generator) -> Tensor:
+    """As JPEG does: cosine coefficients of 8 x 8 blocks, the finer the more coarsely rounded; blocks begin anywhere."""
+    at = torch.arange(8.0)
+    cosines = torch.cos((2 * at + 1) * at[:, None] * math.pi / 16) / 2  # (frequency, place)
+    cosines[0] /= math.sqrt(2)
+    steps = step[..., None, None].clamp(min=1e-3) * (1 + (at[:, None] + at) / 2)[:, None]  # (B, 1, 1, 8, 1, 8)
+    right, down = torch.randint(8, (2,), generator=rng).tolist()
+    blocks = F.pad(x, (right, 8 - right, down, 8 - down), mode="replicate").unflatten(3, (-1, 8)).unflatten(2, (-1, 8))
+    turned = torch.einsum("bcyixj,ui,vj->bcyuxv", blocks, cosines, cosines)
+    rounded = torch.round(turned / steps) * steps
+    whole = torch.einsum("bcyuxv,ui,vj->bcyixj", rounded, cosines, cosines).flatten(4, 5).flatten(2, 3)
+    return whole[..., down : down + x.shape[2], right : right + x.shape[3]]
+
+
+def _each(x: Tensor, low: float, high: float, rng: torch.Generator, channels: int = 1) -> Tensor:
+    """A number between low and high for each picture (B, channels, 1, 1)."""
+    return torch.rand(len(x), channels, 1, 1, generator=rng) * (high - low) + low

@@ -1,0 +1,100 @@
+"""Muon for the matrices of the blocks, AdamW (arXiv:1711.05101) for everything else; and a running mean of weights.
+
+Muon replaces the momentum of a matrix by the nearest orthogonal one, so that every direction learns equally fast
+(arXiv:2502.16982). Embeddings, heads and vectors are no maps from one hidden state to the next: AdamW has those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from reverie.train.distributed import split_like
+from reverie.train.settings import Training
+
+
+class Optimiser:
+    """Two optimisers as one, with their state by the names of the weights."""
+
+    def __init__(self, model: nn.Module, training: Training) -> None:
+        self._weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+        matrices, tables, vectors = list[Tensor](), list[Tensor](), list[Tensor]()
+        for name, weight in self._weights.items():
+            is_matrix = training.matrix_rate > 0 and is_matrix_of_block(name, weight)
+            kind = matrices if is_matrix else tables if weight.ndim > 1 else vectors
+            kind.append(weight)
+        decay, rate = training.weight_decay, training.rate
+        groups = [{"params": tables, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
+        self._parts: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(groups, lr=rate, betas=(training.betas[0], training.betas[1]), fused=True),
+        ]
+        if matrices:
+            how = {"momentum": training.momentum, "ns_steps": training.muon_steps, "weight_decay": decay}
+            self._parts.append(torch.optim.Muon(matrices, lr=training.matrix_rate, **how))
+        self._rates = [[group["lr"] for group in part.param_groups] for part in self._parts]
+
+    def step(self, scale: float) -> None:
+        """Changes the weights by their gradients, at `scale` times the full rates, and clears the gradients."""
+        for part, rates in zip(self._parts, self._rates, strict=True):
+            for group, rate in zip(part.param_groups, rates, strict=True):
+                group["lr"] = rate * scale
+            part.step()
+            part.zero_grad(set_to_none=True)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything the next step depends on, as "NAME of the weight|name of the quantity"."""
+        return {
+            f"{name}|{key}": value
+            for name, weight in self._weights.items()
+            for part in self._parts
+            for key, value in part.state.get(weight, {}).items()
+        }
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Takes over what `tensors` gave."""
+        owner = {weight: part for part in self._parts for group in part.param_groups for weight in group["params"]}
+        for path, value in tensors.items():
+            name, _, key = path.partition("|")
+            weight = self._weights[name]
+            owner[weight].state[weight][key] = split_like(value, weight)
+
+
+def is_matrix_of_block(name: str, weight: Tensor) -> bool:
+    """Whether a weight is a matrix of one of the numbered blocks that a core is made of."""
+    return weight.ndim == 2 and any(part.isdigit() for part in name.split("."))
+
+
+class Mean:
+    """The running mean of a model's weights, which is better than any of them alone (arXiv:2312.02696, section 3)."""
+
+    def __init__(self, model: nn.Module, keep: float) -> None:
+        self._model, self._keep = model, keep
+        self.tensors = {name: weight.detach().clone() for name, weight in self._learning()}
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Takes in the weights after step number `step`; the mean of a young run is short."""
+        keep = min(self._keep, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self.tensors.values()), [weight for _, weight in self._learning()], 1 - keep)
+
+    def _learning(self) -> list[tuple[str, Tensor]]:
+        return [(name, weight) for name, weight in self._model.named_parameters() if weight.requires_grad]
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The model has the mean's weights within the block."""
+        self._swap()
+        try:
+            yield
+        finally:
+            self._swap()
+
+    @torch.no_grad()
+    def _swap(self) -> None:
+        for name, weight in self._learning():
+            kept = weight.detach().clone()
+            weight.copy_(self.tensors[name])
+            self.tensors[name].copy_(kept)
