@@ -1,4 +1,7 @@
-"""How weights/image-judge was made: python recipes/image_judge.py -o FOLDER, about 20 minutes of one core.
+"""How weights/image-judge was made, in two runs, about 45 minutes of one core in all:
+
+python recipes/image_judge.py -o FOLDER --pictures 160000
+python recipes/image_judge.py -o FOLDER --pictures 200000 --start FOLDER
 
 The judge sees rendered scenes only, in all styles and with all pairs. It is scored on scenes that it never saw.
 """
@@ -24,7 +27,7 @@ TEST_SEED = 1_000_000  # learning uses another
 TESTS: dict[str, tuple[Split, tuple[str, ...]]] = {
     "fresh scenes": ("judge", ()),
     "held-out pairs": ("held_out", ()),
-    "held-out style (twemoji)": ("judge", ("twemoji",)),
+    "twemoji, as fresh": ("judge", ("twemoji",)),
 }
 CARD = """# The judge of pictures
 
@@ -35,7 +38,7 @@ areas, and says what it shows: {questions}. `reverie eval image` uses it. {weigh
   often and all pairs. It has never seen a picture that a model drew.
 - **Learning**: {num:,} pictures, none twice; blemished as drawn pictures are (bent, blurred or sharpened, tinted,
   noisy, rounded as JPEG does). One in 16 is blurred or shuffled beyond recognition, and there the right answer is that
-  there is nothing. `python recipes/image_judge.py -o FOLDER` repeats it.
+  there is nothing. `recipes/image_judge.py` repeats it.
 - **An answer counts** only if it is the right one and its probability is at least {sure}. A colour is asked for only
   where the caption names it; "next to" may be on either side.
 - **Limits**: it knows the words of the scenes and these styles only; it does not judge beauty, size words or style.

@@ -175,7 +175,7 @@ NO_OBJECTS = ["", "{", "null", "[]", "7", '"llama"', "\x00", "[" * 10**5, '{"a":
 @pytest.mark.parametrize("text", NO_OBJECTS, ids=lambda text: text[:9])
 def test_a_config_that_is_no_json_object(text: str, own: Path) -> None:
     (own / "config.json").write_text(text)
-    assert_refused(str(own), "cannot be read as JSON|is not a JSON object")
+    assert_refused(str(own), "is not JSON|does not hold a JSON object")
 
 
 def test_no_config(own: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from reverie.diffusion.codec import Codec, CodecConfig, reconstruction_loss
-from reverie.diffusion.family import Diffusion
+from reverie.diffusion.family import Diffusion, denoise
 from reverie.diffusion.model import Denoiser, DenoiserConfig, axis_frequencies, from_patches, to_patches
 from reverie.layers import Attend, rope_table, rotate
 
@@ -34,9 +34,31 @@ def inputs(batch: int = 3, words: int = 5) -> tuple[Tensor, Tensor, Tensor, Tens
     return x, torch.linspace(0.1, 1, batch), prompt, mask
 
 
-def test_a_fresh_model_guesses_the_mean_picture() -> None:
-    x, t, prompt, mask = inputs()
-    assert (Diffusion().build(CONFIG)(x, t, prompt, mask) == 0).all()
+def test_a_fresh_model_makes_the_best_linear_guess() -> None:
+    data, noise = torch.randn(2, 3, *CONFIG.shape, generator=torch.Generator().manual_seed(0))
+    _, t, prompt, mask = inputs()
+    at = t.view(-1, 1, 1, 1, 1)
+    x = (1 - at) * data + at * noise
+    guess = denoise(Diffusion().build(CONFIG), x, t, prompt, mask)
+
+    def error(share: Tensor) -> Tensor:
+        missed: Tensor = share * x - data
+        return missed.square().mean((1, 2, 3, 4))
+
+    best = guess.flatten(1)[:, 0] / x.flatten(1)[:, 0]
+    assert torch.allclose(guess, best.view(-1, 1, 1, 1, 1) * x, atol=1e-6)
+    for change in (-0.4, 0.4):
+        assert (error((best + change).view(-1, 1, 1, 1, 1)) > error(best.view(-1, 1, 1, 1, 1))).all()
+
+
+def test_what_the_network_says_counts_the_more_the_more_noise_there_is() -> None:
+    x, _, prompt, mask = inputs(1)
+    model, changes = denoiser(), []
+    for t in (0.01, 0.3, 0.9):
+        given = torch.tensor([t])
+        linear = denoise(Diffusion().build(CONFIG), x, given, prompt, mask)
+        changes.append(float((denoise(model, x, given, prompt, mask) - linear).detach().std()))
+    assert changes[0] < changes[1] < changes[2]
 
 
 @pytest.mark.parametrize("grad", [True, False])

@@ -85,8 +85,9 @@ def test_a_drawer_of_the_right_scene_is_told_from_one_of_the_wrong_scene(
     report = pictures.score_drawer(lambda prompt, seed: next(drawings), judge.trained(), num=60, seed=3)
     assert report.scenes == tasks
     drawn, real = report.tables
-    for name in (*judge.QUESTIONS, pictures.ALL):
-        assert real[name].share >= 0.9, name
+    for name in judge.QUESTIONS:
+        assert real[name].share >= 0.85, name
+    assert real[pictures.ALL].share >= 0.7
     assert drawn["subject"].share <= 0.15
     assert drawn["background"].share <= 0.25
     assert drawn[pictures.ALL].right == 0
@@ -182,7 +183,7 @@ def test_the_interval_is_wilsons() -> None:  # the example of Newcombe (1998), t
 
 
 def test_it_learns(scenes: Scenes) -> None:
-    learning = judge_training.Learning(pictures=16 * 40, batch=16, learning_rate=6e-3)
+    learning = judge_training.Learning(pictures=16 * 24, batch=16, learning_rate=6e-3)
     torch.manual_seed(0)
     made = judge.Judge(SMALL)
     losses = list(judge_training.learn(made, [scenes], learning))

@@ -21,6 +21,7 @@ LLAMA = DecoderConfig(
 CONFIGS = {
     "llama": LLAMA,
     "gpt2": replace(LLAMA, num_kv_heads=4, norm="layer", mlp="gelu", bias="all", rope_theta=0.0),
+    "relu2": replace(LLAMA, mlp="relu2", qk_norm=True, tied=False),
     "gemma": replace(
         LLAMA,
         norm="sandwich",
@@ -53,6 +54,20 @@ def tokens(num: int, seed: int = 1) -> list[int]:
 
 def close(a: Tensor, b: Tensor) -> None:
     torch.testing.assert_close(a, b, rtol=0, atol=2e-5)
+
+
+@torch.no_grad()
+def test_fresh_blocks_pass_on_what_they_get() -> None:
+    model = Autoregressive().build(LLAMA)
+    text = torch.tensor([tokens(20)])
+    assert torch.equal(model.hidden(text), model.norm(model.embed(text)))
+
+
+@torch.no_grad()
+def test_the_squared_relu_is_a_mlp_without_a_gate() -> None:
+    mlp = small(CONFIGS["relu2"]).get_submodule("blocks.0.mlp")
+    x, up, down = torch.randn(5, LLAMA.width), mlp.get_parameter("up.weight"), mlp.get_parameter("down.weight")
+    close(mlp(x), (x @ up.T).clamp_min(0) ** 2 @ down.T)
 
 
 @torch.no_grad()

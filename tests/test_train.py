@@ -11,17 +11,20 @@ import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import train_setup
 from reverie import engine
 from reverie.hub import files
 from reverie.lm.family import Autoregressive
-from reverie.modalities.text import Text
+from reverie.modalities.text import Text, learnt_tokenizer
 from reverie.train import state
 from reverie.train.plan import plan
 from reverie.train.watch import Ended, Event, Progress, Started, read_log
@@ -95,6 +98,24 @@ def test_the_held_out_tenth_is_never_learnt_from(tmp_path: Path) -> None:
     kept = {int(token) for i in range(200) for token in medium.examples(str(path), held_out=True).item(0, i).x}
     assert medium.tokenizer.decode(seen) == "a"
     assert medium.tokenizer.decode(kept) == "b"
+
+
+def test_the_pieces_of_a_text_are_learnt_from_what_is_not_held_out(tmp_path: Path) -> None:
+    path = tmp_path / "words.txt"
+    path.write_text("a robot ran. " * 90 + "zoological." * 12)  # the last tenth begins among the robots
+    medium, config = Text.fresh(str(path), replace(CONFIG, vocab_size=300))
+    tokenizer = medium.tokenizer
+    assert 256 < config.vocab_size == tokenizer.vocab_size <= 300
+    assert [len(tokenizer.encode(word)) for word in (" robot", "zoological")] == [1, len("zoological")]
+    again, _ = Text.fresh(str(path), config)
+    assert again.tokenizer.plain.get_vocab() == tokenizer.plain.get_vocab()
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(st.text(), st.text())
+def test_no_text_is_foreign_to_learnt_pieces(learnt: str, text: str) -> None:
+    tokenizer = learnt_tokenizer(learnt, 270)
+    assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
 def test_an_epoch_reads_every_token_and_the_next_in_another_order(source: str) -> None:
@@ -314,15 +335,15 @@ def test_a_training_needs_an_end_and_sound_numbers() -> None:
         ({"rate": -1.0}, "rate is -1.0: give a number from 0 to 10"),
         ({"accumulate": 3}, "no 3 equal parts"),
     ]
-    for settings, message in wrong:
+    for given_settings, message in wrong:
         with pytest.raises(ReverieError, match=message):
-            training(**settings)
+            training(**given_settings)
 
 
 def test_a_plan_is_the_size_then_what_is_chosen_then_the_settings(source: str) -> None:
     medium, small = plan("text", source, "small", ["model.depth=1", "clip=0.5"], batch=7, max_minutes=2.0, seed=None)
     assert medium.name == "text"
-    assert (small.batch, small.clip, small.model.depth, small.model.width) == (7, 0.5, 1, 384)
+    assert (small.batch, small.clip, small.model.depth, small.model.width) == (7, 0.5, 1, 256)
     assert (small.max_steps, small.max_minutes, small.seed) == (None, 2.0, 0)
     with pytest.raises(ReverieError, match="no size 'vast' of text: choose tiny, small"):
         plan("text", source, "vast")

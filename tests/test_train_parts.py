@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -19,10 +20,12 @@ from reverie.cli.app import app
 from reverie.cli.training_view import braille, in_time, smooth
 from reverie.hub.tokenizers import from_folder
 from reverie.lm.chat import ChatTemplate
+from reverie.lm.family import Autoregressive
 from reverie.lm.model import Decoder
 from reverie.train import Training, run, schedule
 from reverie.train.adapters import AdapterConfig, Tuner, adapt, merge, save_merged
 from reverie.train.chats import NOT_ASKED, encode, read_chats
+from reverie.train.dropout import add_dropout
 from reverie.train.optim import Mean, Optimiser
 from reverie.train.watch import Progress
 from reverie.types import Message, ReverieError
@@ -107,6 +110,25 @@ def test_a_running_mean_forgets_at_its_rate() -> None:
     with mean.applied():
         assert model.blocks[0].tolist() == pytest.approx([expected] * 2)
     assert model.blocks[0].tolist() == [3.0, 3.0]
+
+
+# --- dropout ---
+
+
+def test_dropout_leaves_out_its_share_while_a_model_trains_and_nothing_afterwards() -> None:
+    torch.manual_seed(0)
+    plain = Autoregressive().build(LLAMA)
+    model = copy.deepcopy(plain)
+    add_dropout(model, 0.25)
+    x = torch.randn(8, 50, LLAMA.width)
+    for path in ("blocks.0.mlp", "blocks.1.attention"):
+        layer, expected = model.get_submodule(path), plain.get_submodule(path)
+        nn.init.normal_(layer.get_parameter("down.weight" if "mlp" in path else "out.weight"))
+        expected.load_state_dict(layer.state_dict())
+        given, whole = layer(x), expected(x)
+        assert 0.23 < float((given == 0).float().mean()) < 0.27
+        assert torch.allclose(given[given != 0] * 0.75, whole[given != 0])
+        assert torch.equal(layer.eval()(x), whole)
 
 
 # --- adapters ---

@@ -201,7 +201,7 @@ def fresh(medium: str, source: str, config: Any) -> tuple[Any, Any]:
     """A medium that is to learn from `source` from the beginning, and `config` made to fit it."""
     kind = modality(medium)
     supplies: dict[str, Callable[[], Any]] = {
-        "codec": lambda: open_codec(locate(default_name(medium)) / CODEC, placement().device, torch.float32),
+        "codec": lambda: open_codec(locate(default_name(CODEC)), placement().device, torch.float32),
         "encoder": prompt_encoder,
         "find_data": lambda: find_data,
     }

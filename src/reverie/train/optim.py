@@ -32,8 +32,7 @@ class Optimiser:
             torch.optim.AdamW(groups, lr=rate, betas=(training.betas[0], training.betas[1]), fused=True),
         ]
         if matrices:
-            how = {"momentum": training.momentum, "ns_steps": training.muon_steps, "weight_decay": decay}
-            self._parts.append(torch.optim.Muon(matrices, lr=training.matrix_rate, **how))
+            self._parts.append(_muon(matrices, training))
         self._rates = [[group["lr"] for group in part.param_groups] for part in self._parts]
 
     def step(self, scale: float) -> None:
@@ -60,6 +59,16 @@ class Optimiser:
             name, _, key = path.partition("|")
             weight = self._weights[name]
             owner[weight].state[weight][key] = split_like(value, weight)
+
+
+def _muon(matrices: list[Tensor], training: Training) -> torch.optim.Muon:
+    return torch.optim.Muon(
+        matrices,
+        lr=training.matrix_rate,
+        weight_decay=training.weight_decay,
+        momentum=training.momentum,
+        ns_steps=training.muon_steps,
+    )
 
 
 def is_matrix_of_block(name: str, weight: Tensor) -> bool:

@@ -33,11 +33,11 @@ class Training:
     parts a step goes through the model, one after the other or one a process. warmup_steps: until the rates are full.
     decay: the share of the run, at its end, in which they fall to zero. matrix_rate: of Muon, for the matrices of the
     blocks; 0 leaves them to AdamW. rate: of AdamW, for everything else. momentum, muon_steps: Muon's, and in how many
-    iterations it makes a matrix orthogonal. betas: AdamW's. clip: the
-    most that the gradient's norm may be; 0 is off. ema: how much of the running mean of weights a step keeps; 0 is
-    none. *_every_steps, *_every_minutes: intervals; 0 is never. num_workers: processes that make examples. compute: the
-    numbers in the large products; "auto" is bf16 where that is fast. compile: let torch.compile make kernels; needs a
-    C++ compiler.
+    iterations it makes a matrix orthogonal. betas: AdamW's. clip: the most that the gradient's norm may be; 0 is off.
+    dropout: the share of what the blocks add that is left out at random, for models that see the same data many times.
+    ema: how much of the running mean of weights a step keeps; 0 is none. *_every_steps, *_every_minutes: intervals; 0
+    is never. num_workers: processes that make examples. compute: the numbers in the large products; "auto" is bf16
+    where that is fast. compile: let torch.compile make kernels; needs a C++ compiler.
     """
 
     model: Any
@@ -54,6 +54,7 @@ class Training:
     muon_steps: int = 4
     betas: tuple[float, ...] = (0.9, 0.95)
     clip: float = 1.0
+    dropout: float = 0.0
     ema: float = 0.0
     evaluate_every_steps: int = 200
     evaluate_examples: int = 64
@@ -91,6 +92,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "momentum": (0, 0.9999),
     "muon_steps": (1, 99),
     "clip": (0, 1e9),
+    "dropout": (0, 0.9),
     "ema": (0, 0.999999),
     "evaluate_every_steps": (0, 10**12),
     "evaluate_examples": (1, 10**6),

@@ -84,8 +84,8 @@ def newest(folder: Path) -> tuple[Saved | None, list[str]]:
 
 def _open(folder: Path, path: Path) -> Saved:
     path = inside(folder, path.name)
-    header = json.loads((path / HEADER).read_bytes())
-    if header["sha256"] != files.sha256(path / TENSORS):
+    header = json.loads(inside(path, HEADER).read_bytes())
+    if header["sha256"] != files.sha256(inside(path, TENSORS)):
         raise ReverieError("its tensors are not those that were written")
     kinds: dict[str, Any] = {"step": int, "seconds": (int, float), "training": dict, "learner": str}
     for name, kind in kinds.items():
@@ -116,5 +116,5 @@ def _folder_aside(final: Path) -> Iterator[Path]:
 def _remove(path: Path) -> None:
     """Removes a folder; killed meanwhile, what is left does not pass for a checkpoint."""
     if path.exists():
-        (path / HEADER).unlink(missing_ok=True)
+        inside(path, HEADER).unlink(missing_ok=True)
         shutil.rmtree(path)

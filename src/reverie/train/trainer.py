@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from reverie.train import compute
 from reverie.train.distributed import World, shard, split_like, whole
+from reverie.train.dropout import add_dropout
 from reverie.train.optim import Mean, Optimiser
 from reverie.train.settings import Learner, Training
 from reverie.types import Example, Examples, ReverieError
@@ -28,6 +29,8 @@ class Trainer:
         self.learner, self.world = learner, world
         self.device = compute.device(world.rank)
         self.model = self._build().to(self.device)
+        if training.dropout:
+            add_dropout(self.model, training.dropout)
         shard(self.model, world)
         self.optimiser = Optimiser(self.model, training)
         self.mean = Mean(self.model, training.ema) if training.ema else None
