@@ -19,8 +19,8 @@ from reverie.data.scenes import Scenes
 from reverie.data.vocabulary import vocabulary
 from reverie.evaluate import judge, judge_training, pictures
 from reverie.evaluate.judge import Judge
+from reverie.hub import files
 from reverie.hub.datasets import build, open_scenes
-from reverie.hub.files import atomic_write
 
 SAVE_EVERY_PICTURES = 6400
 TEST_SEED = 1_000_000  # learning uses another
@@ -86,8 +86,7 @@ def finish(found: Judge, folder: Path, tested: int = 2000) -> None:
     questions = ", ".join(name.replace("_", " ") for name in judge.QUESTIONS)
     facts = {"num": found.config.pictures, "sure": judge.SURE, "tested": tested}
     text = CARD.format(questions=questions, weights=weights, table=table, **facts)
-    with atomic_write(folder / "CARD.md") as file:
-        file.write(text.encode())
+    files.write(folder / "CARD.md", text)
 
 
 def measure(found: Judge, split: Split, styles: tuple[str, ...], tested: int) -> pictures.Table:

@@ -14,7 +14,7 @@ from reverie import tasks
 from reverie.cli.feedback import Feedback, load, note
 from reverie.cli.options import Sampling, spread
 from reverie.cli.present import pieces, remark
-from reverie.hub.files import atomic_write
+from reverie.hub import files
 from reverie.types import LMRequest, Message, ReverieError
 
 if TYPE_CHECKING:
@@ -166,8 +166,7 @@ class Conversation:
                 raise ReverieError(f"{path} is there already: give another name.")
             if not path.parent.is_dir():
                 raise ReverieError(f"There is no folder {path.parent}: make it first.")
-            with atomic_write(path) as target:
-                target.write(data)
+            files.write(path, data)
             self.saved.add(path)
         except OSError as error:
             raise ReverieError(f"Cannot write {file}: {error.strerror}.") from error

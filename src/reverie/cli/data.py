@@ -57,11 +57,11 @@ def _preview(size: int, file: Path) -> None:
     """Writes a sheet of scenes as training sees them."""
     from reverie import media
     from reverie.data.sheet import sheet
+    from reverie.hub import files
     from reverie.hub.datasets import open_scenes
-    from reverie.hub.files import atomic_write
 
     scenes = open_scenes(size)
     items = [scenes.item(0, index) for index in range(NUM_SHOWN)]
-    with atomic_write(file) as sink:
-        sink.write(media.to_png(sheet([pixels for pixels, _, _ in items], [caption for _, caption, _ in items])))
+    shown = sheet([pixels for pixels, _, _ in items], [caption for _, caption, _ in items])
+    files.write(file, media.to_png(shown))
     note(f"{file} shows {NUM_SHOWN} of them.")

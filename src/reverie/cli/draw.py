@@ -13,7 +13,7 @@ import typer
 from reverie.cli.canvas import Canvas
 from reverie.cli.feedback import Feedback, load_named
 from reverie.cli.options import Offline, piped, read_bytes, spread
-from reverie.hub.files import atomic_write
+from reverie.hub import files
 from reverie.types import DiffusionRequest, Step
 
 if TYPE_CHECKING:
@@ -194,6 +194,5 @@ def slug(prompt: str) -> str:
 
 
 def _write(file: Path, data: bytes) -> Path:
-    with atomic_write(file) as stream:
-        stream.write(data)
+    files.write(file, data)
     return file

@@ -178,8 +178,7 @@ def save(judge: Judge, folder: Path) -> None:
     weights = {name: t.bfloat16() for name, t in judge.state_dict().items() if t.is_floating_point()}
     safetensors_file.save(folder / safetensors_file.SINGLE, weights)
     layout = {"reverie": 1, "judge": to_json(judge.config)}
-    with files.atomic_write(folder / "config.json") as file:
-        file.write(json.dumps(layout, indent=1).encode())
+    files.write(folder / "config.json", json.dumps(layout, indent=1))
 
 
 def load(folder: Path) -> Judge:

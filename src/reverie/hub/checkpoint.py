@@ -134,16 +134,11 @@ def save(folder: Path, model: Decoder, tokenizer: Tokenizer, template: ChatTempl
         for old in (final, folder / safetensors_file.INDEX, folder / "chat_template.jinja"):
             old.unlink(missing_ok=True)
         layout = {"reverie": 1, "modality": "text", "model": to_json(model.config)}
-        _write(folder / "config.json", json.dumps(layout, indent=1))
-        _write(folder / "README.md", card)
+        files.write(folder / "config.json", json.dumps(layout, indent=1))
+        files.write(folder / "README.md", card)
         tokenizers.save(tokenizer, folder)
         if template.source is not None:
-            _write(folder / "chat_template.jinja", template.source)
-
-
-def _write(path: Path, text: str) -> None:
-    with files.atomic_write(path) as file:
-        file.write(text.encode())
+            files.write(folder / "chat_template.jinja", template.source)
 
 
 def _open_gguf(name: str, path: Path) -> Checkpoint:

@@ -86,8 +86,7 @@ def save(folder: Path, medium: Any, core: Mapping[str, torch.Tensor], config: De
     layout = {"reverie": 1, "modality": medium.name, "family": FAMILY}
     parts = {"model": to_json(config), "encoder": medium.encoder.name, "size_px": medium.size_px}
     _write(folder, layout | parts, core)
-    with files.atomic_write(folder / "README.md") as file:
-        file.write(card.encode())
+    files.write(folder / "README.md", card)
 
 
 def save_codec(folder: Path, codec: Codec) -> None:
@@ -117,8 +116,7 @@ def _codec(folder: Path, config: CodecConfig, device: str, dtype: torch.dtype) -
 
 def _write(folder: Path, layout: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> None:
     safetensors_file.save(folder / safetensors_file.SINGLE, weights)
-    with files.atomic_write(folder / CONFIG) as file:
-        file.write(json.dumps(layout, indent=1).encode())
+    files.write(folder / CONFIG, json.dumps(layout, indent=1))
 
 
 def _filled(module: M, folder: Path, device: str, dtype: torch.dtype) -> M:

@@ -48,6 +48,12 @@ def atomic_write(path: Path, size_bytes: int | None = None) -> Iterator[BinaryIO
         yield file
 
 
+def write(path: Path, content: str | bytes) -> None:
+    """Writes a whole file by `atomic_write`; text as UTF-8."""
+    with atomic_write(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
 def sync(path: Path) -> None:
     """Waits until a file, or the names in a folder, are on the disk."""
     if path.is_dir() and os.name == "nt":  # Windows has no way to ask this of a folder

@@ -116,8 +116,7 @@ def _finish(fetched: Path, folder: Path, wanted: Sequence[RemoteFile]) -> Path:
     folder.mkdir(exist_ok=True)
     for name in digests:
         paths.inside(fetched, name).replace(paths.inside(folder, name))
-    with files.atomic_write(paths.inside(folder, SUMS)) as sums:
-        sums.write("".join(f"{digest}  {name}\n" for name, digest in digests.items()).encode())
+    files.write(paths.inside(folder, SUMS), "".join(f"{digest}  {name}\n" for name, digest in digests.items()))
     return folder
 
 

@@ -10,9 +10,8 @@ from typing import Any
 
 import tokenizers
 
-from reverie.hub import gguf_tokenizer
+from reverie.hub import files, gguf_tokenizer
 from reverie.hub.added_tokens import assembled, is_control
-from reverie.hub.files import atomic_write
 from reverie.hub.gguf_tokenizer import from_gguf
 from reverie.lm.tokenizer import Tokenizer
 from reverie.types import ReverieError
@@ -54,8 +53,7 @@ def save(tokenizer: Tokenizer, folder: Path) -> None:
         ("tokenizer_config.json", config),
         ("generation_config.json", {"eos_token_id": sorted(tokenizer.eos_ids)}),
     ):
-        with atomic_write(folder / name) as file:
-            file.write(json.dumps(content, ensure_ascii=False).encode())
+        files.write(folder / name, json.dumps(content, ensure_ascii=False))
 
 
 def chat_template(source: Mapping[str, Any] | Path) -> str | None:

@@ -24,6 +24,7 @@ from reverie.lm.chat import ChatTemplate
 from reverie.lm.model import Decoder, cross_entropy
 from reverie.lm.tokenizer import Tokenizer
 from reverie.train.chats import Chats, read_chats
+from reverie.train.optim import in_block, learning
 from reverie.types import Example, ReverieError
 
 ADAPTERS, SETTINGS = "adapters.safetensors", "adapters.json"
@@ -63,7 +64,7 @@ def adapt(model: nn.Module, config: AdapterConfig) -> nn.Module:
     """Freezes a model and puts an adapter beside every linear layer of its blocks."""
     model.requires_grad_(False)
     for path, layer in [*model.named_modules()]:
-        if isinstance(layer, nn.Linear) and any(part.isdigit() for part in path.split(".")):
+        if isinstance(layer, nn.Linear) and in_block(path):
             model.set_submodule(path, Adapter(layer, config))
     return model
 
@@ -122,11 +123,9 @@ class Tuner:
 
     def save(self, folder: Path, model: nn.Module, config: AdapterConfig, card: str) -> None:
         """Writes the adapters alone: adapters.safetensors, adapters.json and a card."""
-        learnt = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-        safetensors_file.save(folder / ADAPTERS, learnt)
-        for name, text in {SETTINGS: json.dumps(to_json(config), indent=1), "README.md": card}.items():
-            with files.atomic_write(folder / name) as file:
-                file.write(text.encode())
+        safetensors_file.save(folder / ADAPTERS, learning(model))
+        files.write(folder / SETTINGS, json.dumps(to_json(config), indent=1))
+        files.write(folder / "README.md", card)
 
 
 @torch.no_grad()
@@ -135,7 +134,7 @@ def save_merged(adapters: Path, folder: Path) -> None:
     config = _config(adapters)
     base = engine.load(config.base, place=engine.EXACT)
     model = adapt(base.core, config)
-    learnt = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    learnt = learning(model)
     file = SafetensorsFile.open(inside(adapters, ADAPTERS))
     if {name: info.shape for name, info in file.tensors.items()} != {n: tuple(w.shape) for n, w in learnt.items()}:
         raise ReverieError(f"The adapters in {adapters} do not fit {config.base}: tune that model again.")

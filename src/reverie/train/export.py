@@ -33,9 +33,8 @@ def export(folder: Path, learner: Any, training: Training, model: nn.Module, fac
         return folder / MODEL
     layout = {"reverie": 1, "modality": learner.name, "model": to_json(training.model)}
     safetensors_file.save(folder / MODEL / safetensors_file.SINGLE, unique(model))
-    for name, content in {"config.json": json.dumps(layout, indent=1), "README.md": text}.items():
-        with files.atomic_write(folder / MODEL / name) as file:
-            file.write(content.encode())
+    files.write(folder / MODEL / "config.json", json.dumps(layout, indent=1))
+    files.write(folder / MODEL / "README.md", text)
     return folder / MODEL
 
 
@@ -59,7 +58,6 @@ def samples(folder: Path, learner: Any, model: nn.Module, step: int) -> list[Pat
         made = learner.decode(last.guess)
         suffix = mimetypes.guess_extension(made.media_type)
         path = folder / SAMPLES / f"{step:08}-{index + 1}{'' if suffix is None else suffix}"
-        with files.atomic_write(path) as file:
-            file.write(made.data.encode() if isinstance(made.data, str) else made.data)
+        files.write(path, made.data)
         written.append(path)
     return written

@@ -20,10 +20,10 @@ class Optimiser:
     """Two optimisers as one, with their state by the names of the weights."""
 
     def __init__(self, model: nn.Module, training: Training) -> None:
-        self._weights = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+        self._weights = learning(model)
         matrices, tables, vectors = list[Tensor](), list[Tensor](), list[Tensor]()
         for name, weight in self._weights.items():
-            is_matrix = training.matrix_rate > 0 and is_matrix_of_block(name, weight)
+            is_matrix = training.matrix_rate > 0 and weight.ndim == 2 and in_block(name)
             kind = matrices if is_matrix else tables if weight.ndim > 1 else vectors
             kind.append(weight)
         decay, rate = training.weight_decay, training.rate
@@ -71,9 +71,14 @@ def _muon(matrices: list[Tensor], training: Training) -> torch.optim.Muon:
     )
 
 
-def is_matrix_of_block(name: str, weight: Tensor) -> bool:
-    """Whether a weight is a matrix of one of the numbered blocks that a core is made of."""
-    return weight.ndim == 2 and any(part.isdigit() for part in name.split("."))
+def learning(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The weights that training changes, by name."""
+    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def in_block(path: str) -> bool:
+    """Whether a weight or layer is of one of the numbered blocks that a core is made of."""
+    return any(part.isdigit() for part in path.split("."))
 
 
 class Mean:
@@ -81,16 +86,13 @@ class Mean:
 
     def __init__(self, model: nn.Module, keep: float) -> None:
         self._model, self._keep = model, keep
-        self.tensors = {name: weight.detach().clone() for name, weight in self._learning()}
+        self.tensors = {name: weight.detach().clone() for name, weight in learning(model).items()}
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Takes in the weights after step number `step`; the mean of a young run is short."""
         keep = min(self._keep, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.tensors.values()), [weight for _, weight in self._learning()], 1 - keep)
-
-    def _learning(self) -> list[tuple[str, Tensor]]:
-        return [(name, weight) for name, weight in self._model.named_parameters() if weight.requires_grad]
+        torch._foreach_lerp_(list(self.tensors.values()), list(learning(self._model).values()), 1 - keep)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -103,7 +105,7 @@ class Mean:
 
     @torch.no_grad()
     def _swap(self) -> None:
-        for name, weight in self._learning():
+        for name, weight in learning(self._model).items():
             kept = weight.detach().clone()
             weight.copy_(self.tensors[name])
             self.tensors[name].copy_(kept)

@@ -46,8 +46,7 @@ def save(folder: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor])
     with _folder_aside(final) as part:
         safetensors_file.save(part / TENSORS, tensors)
         whole = {"reverie": 1, **header, "sha256": files.sha256(part / TENSORS)}
-        with files.atomic_write(part / HEADER) as file:
-            file.write(json.dumps(whole, indent=1).encode())
+        files.write(part / HEADER, json.dumps(whole, indent=1))
     for old in checkpoints(folder)[KEEP:]:
         _remove(old)
     return final

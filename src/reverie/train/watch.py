@@ -109,5 +109,4 @@ def _cut(path: Path, step: int) -> None:
     """Leaves only the lines up to `step`."""
     if path.is_file():
         kept = [line for line in read_log(path.parent) if line.get("step", step + 1) <= step]
-        with files.atomic_write(path) as file:
-            file.write("".join(json.dumps(line) + "\n" for line in kept).encode())
+        files.write(path, "".join(json.dumps(line) + "\n" for line in kept))
