@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,14 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--codec", type=Path, required=True, help="a folder that recipes/image_codec.py made")
     parser.add_argument("--minutes", type=float, default=600, help="of training, all earlier ones included")
+    parser.add_argument("--depth", type=int, default=Image.presets["small"].depth, help="blocks")
     parser.add_argument("--decay", type=float, default=0.0)
     parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
     datasets.build("scenes", SIDE_PX)
     codec = open_codec(options.codec, "cpu", torch.bfloat16)
-    medium, model = Image.fresh("scenes", Image.presets["small"], codec, engine.prompt_encoder(), engine.find_data)
+    small = replace(Image.presets["small"], depth=options.depth)
+    medium, model = Image.fresh("scenes", small, codec, engine.prompt_encoder(), engine.find_data)
     training = Training(
         model,
         batch=64,

@@ -20,8 +20,9 @@ from reverie.hub.checkpoint import Checkpoint, locate, open_at, skeleton
 from reverie.hub.drawings import CODEC, DrawingCheckpoint, is_drawing, open_codec, open_drawing
 from reverie.hub.encoders import open_encoder
 from reverie.hub.files import Progress
+from reverie.layers import MLP
 from reverie.lm.model import Decoder
-from reverie.lm.pack import PackedLinear, can_pack
+from reverie.lm.pack import PackedLinear, can_pack, fused
 from reverie.lm.prompt_states import PromptEncoder
 from reverie.modalities import modality
 from reverie.types import Artifact, Message, Request, ReverieError, Step
@@ -194,6 +195,9 @@ def materialise(checkpoint: Checkpoint, place: Placement) -> Decoder:
         tied.weight = embedding
         if place.packed and can_pack(tied):
             core.set_submodule("head", PackedLinear(lambda: embedding))
+    for path, module in list(core.named_modules()):
+        if isinstance(module, MLP):
+            core.set_submodule(path, fused(module))
     return core
 
 
