@@ -29,7 +29,7 @@ from reverie.train import state
 from reverie.train.plan import plan
 from reverie.train.watch import Ended, Event, Progress, Started, read_log
 from reverie.types import ReverieError
-from train_setup import CONFIG, train, training, write_text
+from train_setup import CONFIG, train, training, write_icons, write_text
 
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)}
 
@@ -156,6 +156,22 @@ def test_killed_and_repeated_it_gives_the_same_bits(tmp_path: Path, source: str,
     train(source, tmp_path)
     assert bits(tmp_path) == bits(unbroken)
     assert losses(tmp_path) == losses(unbroken)
+
+
+def test_killed_while_it_learns_to_draw_it_gives_the_same_bits(tmp_path: Path) -> None:
+    icons = write_icons(tmp_path)
+    train(icons, tmp_path / "unbroken")
+    process = program(icons, tmp_path / "killed")
+    try:
+        while len(read_log(tmp_path / "killed")) < 12 and process.poll() is None:
+            time.sleep(0.002)
+    finally:
+        process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert 12 <= len(read_log(tmp_path / "killed")) < 40
+    train(icons, tmp_path / "killed")
+    assert bits(tmp_path / "killed") == bits(tmp_path / "unbroken")
+    assert losses(tmp_path / "killed") == losses(tmp_path / "unbroken")
 
 
 def program(source: str, folder: Path) -> subprocess.Popen[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,10 +36,10 @@ def body(name: str) -> str:
     return f'<rect x="{left}" y="{top}" width="{width}" height="{height}" fill="#a0622d"/>{eye}'
 
 
-def build(path: Path) -> Path:
+def build(path: Path, styles: Iterable[str] = STYLES) -> Path:
     """Writes the icons' file."""
     pictures = table()
     draw.save(
-        path, ((style, each) for style in STYLES for each in draw.drawings(style, pictures, vocabulary(), SIZE_PX))
+        path, ((style, each) for style in styles for each in draw.drawings(style, pictures, vocabulary(), SIZE_PX))
     )
     return path
