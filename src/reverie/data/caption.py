@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from reverie.data.dice import Dice
 from reverie.data.scene import Scene
-from reverie.data.vocabulary import Background, Concept, Vocabulary, article
+from reverie.data.vocabulary import Background, Colour, Concept, Vocabulary, article
 
 NUMBERS = {2: "two", 3: "three"}
 SIZES = {"big": ("big", "large", "huge"), "tiny": ("tiny", "small", "little")}
@@ -79,10 +79,13 @@ class Speaker:
         noun = dice.pick(self._names(concept))
         if count > 1:
             noun = concept.plural if concept.plural and noun == self._names(concept)[0] else plural(noun)
-        shade = self.words.colours[colour].name if colour else ""
-        if colour and self.synonyms and self.words.colours[colour].held_out:
-            shade = self.words.colours[colour].held_out[0]
+        shade = self._shade(self.words.colours[colour], dice) if colour else ""
         return " ".join(part for part in (dice.pick(SIZES[size]) if size else "", shade, noun) if part)
+
+    def _shade(self, colour: Colour, dice: Dice) -> str:
+        if self.synonyms and colour.held_out:
+            return dice.pick(colour.held_out)
+        return dice.pick(colour.say) if colour.say and dice.chance(6) else colour.name
 
     def _names(self, concept: Concept) -> tuple[str, ...]:
         if self.synonyms and concept.held_out:

@@ -68,10 +68,11 @@ class Concept:
 
 @dataclass(frozen=True)
 class Colour:
-    """rgb: its base. held_out: what training captions never call it."""
+    """rgb: its base. say: what captions call it now and then. held_out: what training captions never call it."""
 
     name: str
     rgb: tuple[int, ...]
+    say: tuple[str, ...] = ()
     held_out: tuple[str, ...] = ()
 
 
