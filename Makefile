@@ -8,7 +8,7 @@ INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo install test lint types clean
+.PHONY: help demo install studio test lint types clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*##\(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -19,7 +19,11 @@ demo: install  ## install Reverie, fetch the default model, and write a story
 
 install: $(VENV)/.installed  ## install Reverie in .venv
 
-test: $(VENV)/.tests-installed lint types  ## install what tests need, check style and types, run all tests
+studio: $(VENV)/.tests-installed  ## build the web page
+	$(BIN)/python hatch_build.py
+
+test: $(VENV)/.tests-installed lint types studio  ## install what tests need, check style and types, run all tests
+	$(BIN)/python hatch_build.py check
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2  # two tests at a time, each on a thread of its own
 
 lint: $(VENV)/.tests-installed  ## check style
@@ -30,7 +34,7 @@ types: $(VENV)/.tests-installed  ## check types
 	$(BIN)/mypy
 
 clean:  ## remove everything that these commands made, except models
-	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist studio/node_modules src/reverie/serve/studio src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find src tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(BIN)/python:

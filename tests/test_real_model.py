@@ -14,6 +14,7 @@ import transformers
 from reverie import engine
 from reverie.engine import EXACT, Model, load
 from reverie.evaluate.perplexity import score
+from reverie.explain.inside import run
 from reverie.lm.pack import PackedLinear
 from reverie.types import Message, ReverieError
 
@@ -52,6 +53,20 @@ def test_the_same_64_greedy_tokens_as_the_reference(exact: Model, reference: Any
     new = expected[0, ids.shape[1] :].tolist()
     ended = [i for i, token in enumerate(new) if token in exact.medium.tokenizer.eos_ids]
     assert list(steps[-1].guess) == (new[: ended[0]] if ended else new)
+
+
+@torch.no_grad()
+def test_what_is_seen_inside_equals_the_reference(exact: Model, reference: Any) -> None:
+    before = reference.config._attn_implementation
+    reference.set_attn_implementation("eager")  # the others give no weights
+    tokens = torch.tensor([exact.medium.encode(PROMPTS[0])])
+    expected, seen = reference(tokens, output_attentions=True, output_hidden_states=True), run(exact, tokens)
+    reference.set_attn_implementation(before)
+    torch.testing.assert_close(seen.weights, torch.cat(expected.attentions), atol=1e-4, rtol=0)
+    states = torch.cat(expected.hidden_states)[:-1]  # of the first token up to 20,000: so relative to each one's size
+    size = states.square().mean(-1, keepdim=True).sqrt()
+    torch.testing.assert_close(seen.residual[:-1] / size, states / size, atol=1e-4, rtol=0)
+    torch.testing.assert_close(exact.core.norm(seen.residual[-1]), expected.hidden_states[-1][0], atol=1e-4, rtol=0)
 
 
 def test_packed_weights_lose_less_than_one_percent(exact: Model, model: Model, smollm2_path: Path) -> None:

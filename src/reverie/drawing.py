@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from reverie import media
 from reverie.hub.catalogue import catalogue
+from reverie.hub.paths import shown_name
 from reverie.media import Picture
 from reverie.types import DiffusionRequest, ReverieError, Step
 
@@ -86,11 +86,6 @@ def record(model: Model, request: DiffusionRequest) -> dict[str, Any]:
         "model": {"name": shown_name(model.name), **model.checkpoint.sha256s()},
         "made_with": circumstances(model),
     }
-
-
-def shown_name(name: str) -> str:
-    """A model's name; of a folder without those above it, which are nobody's business."""
-    return name if name.startswith("hf:") else Path(name).name
 
 
 def circumstances(model: Model) -> dict[str, str | int]:

@@ -21,9 +21,12 @@ from reverie.hub.drawings import CODEC, DrawingCheckpoint, is_drawing, open_code
 from reverie.hub.encoders import open_encoder
 from reverie.hub.files import Progress
 from reverie.layers import MLP
+from reverie.lm import batch
+from reverie.lm.generate import Writing
 from reverie.lm.model import Decoder
 from reverie.lm.pack import PackedLinear, can_pack, fused
 from reverie.lm.prompt_states import PromptEncoder
+from reverie.lm.sentence import SentenceEncoder
 from reverie.modalities import modality
 from reverie.types import Artifact, Message, Request, ReverieError, Step
 
@@ -123,7 +126,7 @@ class Timings:
 class Generation(Iterator[Step]):
     """A generation under way: iterate for its steps, or ask for the whole `text()` or `artifact()`.
 
-    request: of the medium's own kind.
+    request: of the medium's own kind. source: the core's own steps.
     """
 
     def __init__(self, model: Model, request: Request) -> None:
@@ -134,8 +137,8 @@ class Generation(Iterator[Step]):
         self._decode = model.medium.decode
         self._guess: Any = None
         condition = model.medium.condition(request)
-        steps = model.medium.family.generate(model.core, condition, request, model.medium.shape(request))
-        self._steps: Iterator[Step] = model.medium.stream(steps, request)
+        self.source = model.medium.family.generate(model.core, condition, request, model.medium.shape(request))
+        self._steps: Iterator[Step] = model.medium.stream(self.source, request)
         self._began = time.perf_counter()
         # The first step checks that the prompt fits, so that a mistake shows here and not somewhere in a loop.
         self._next: Step | None = next(self._steps)
@@ -171,9 +174,27 @@ class Generation(Iterator[Step]):
         made: Artifact = self._decode(self._guess)
         return made
 
+    @property
+    def is_text(self) -> bool:
+        """Whether each step adds a piece to those before; otherwise its guess takes the place of theirs."""
+        return isinstance(self.source, Writing)
+
+    @property
+    def can_join(self) -> bool:
+        """Whether the next step can be done together with other texts' (`advance`)."""
+        return isinstance(self.source, Writing) and self.source.is_decoding
+
     def close(self) -> None:
         """Stops the work: no further step will come."""
         self._steps.close()  # type: ignore[attr-defined]  # a generator
+
+
+def advance(generations: Sequence[Generation]) -> None:
+    """Does what the next steps of several texts of one model need, in one pass; each must be one that `can_join`.
+
+    The steps themselves are taken as always, and are the same bits as alone.
+    """
+    batch.advance([generation.source for generation in generations])
 
 
 def materialise(checkpoint: Checkpoint, place: Placement) -> Decoder:
@@ -228,6 +249,12 @@ def prompt_encoder(
         raise ReverieError(f"{name[:80]!r} cannot read prompts for a model that draws: use minilm.")
     encoder, tokenise = open_encoder(name, torch.bfloat16, offline=offline, progress=progress)
     return PromptEncoder(encoder, tokenise, encoder.config.width, name=name)
+
+
+def sentence_encoder(name: str, *, offline: bool = False) -> SentenceEncoder:
+    """What reads whole texts as vectors: an encoder of the catalogue, in its own precision."""
+    encoder, tokenise = open_encoder(name, torch.float32, offline=offline)
+    return SentenceEncoder(encoder, tokenise, encoder.config.max_tokens)
 
 
 def _need_memory(name: str, size_bytes: int) -> None:

@@ -6,6 +6,7 @@ B batch, T tokens asked about, S tokens that can be seen, H heads, G key-value h
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -27,11 +28,18 @@ def _squared(x: Tensor) -> Tensor:
     return x * x
 
 
+Found = tuple[Tensor, Tensor]  # keys and values
+Mask = Tensor | list[Tensor | None] | None  # True where a query may look; a list: one for each row
+
+
 class Memory(Protocol):
     """Where keys and values are kept from one call to the next; `lm.cache` has the one in use."""
 
-    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Stores new keys and values (B, G, T, D) and gives all that `layer` has so far (B, G, S, D)."""
+    def extend(self, layer: int, k: Tensor, v: Tensor) -> Found | list[Found]:
+        """Stores new keys and values (B, G, T, D) and gives all that `layer` has so far (B, G, S, D).
+
+        Where S is another in each row, it gives a list of them, (1, G, S, D) each.
+        """
 
 
 class RMSNorm(nn.Module):
@@ -105,6 +113,20 @@ class Attend(nn.Module):
             return self._in_blocks(q, k, v) if causal else _plain(self._grouped(q, k), k, v, mask)
         gqa = q.shape[1] != k.shape[1]
         return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal, scale=self.scale, enable_gqa=gqa)
+
+    def rows(self, q: Tensor, found: list[Found], mask: list[Tensor | None]) -> Tensor:
+        """One query a row, q (B, H, 1, D), with keys and values (1, G, S, D) for each: (B, H, 1, D).
+
+        Each row is worked out as it would be alone, to the bit.
+        """
+        if self.explicit or self.softcap:
+            rows = zip(q.split(1), found, mask, strict=True)
+            return torch.cat([self(row, *keys, seen) for row, keys, seen in rows])
+        q = q.view(len(found), found[0][0].shape[1], -1, q.shape[3])  # (B, G, H/G, D), as above
+        rows = zip(q.split(1), found, mask, strict=True)
+        see = partial(F.scaled_dot_product_attention, scale=self.scale)
+        attended = torch.cat([see(row, *keys, seen) for row, keys, seen in rows])
+        return attended.flatten(1, 2)[:, :, None]
 
     def _in_blocks(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Causal attention, some queries at a time, over no more keys than the last of them may see."""
@@ -191,7 +213,7 @@ class Attention(nn.Module):
         self,
         x: Tensor,
         rope: tuple[Tensor, Tensor] | None = None,
-        mask: Tensor | None = None,
+        mask: Mask = None,
         *,
         causal: bool = False,
         memory: Memory | None = None,
@@ -205,11 +227,15 @@ class Attention(nn.Module):
         B, T, _ = x.shape
         qkv = self.qkv(x).view(B, T, -1, self.head_width).transpose(1, 2)  # (B, H+2G, T, D)
         q, k, v = self._turn(qkv, rope)
-        if memory is not None:
-            k, v = memory.extend(layer, k, v)
-        if last_only:  # it sees everything that the mask lets it
-            q, mask, causal = q[:, :, -1:], None if mask is None else mask[..., -1:, :], False
-        attended: Tensor = self.attend(q, k, v, mask, causal=causal)  # (B, H, T, D)
+        found = (k, v) if memory is None else memory.extend(layer, k, v)
+        if isinstance(found, list):
+            assert isinstance(mask, list)
+            attended = self.attend.rows(q, found, mask)  # (B, H, 1, D)
+        else:
+            assert not isinstance(mask, list)
+            if last_only:  # it sees everything that the mask lets it
+                q, mask, causal = q[:, :, -1:], None if mask is None else mask[..., -1:, :], False
+            attended = self.attend(q, *found, mask, causal=causal)  # (B, H, T, D)
         out: Tensor = self.out(attended.transpose(1, 2).flatten(2))
         return out
 
@@ -264,7 +290,7 @@ class Block(nn.Module):
         self,
         x: Tensor,
         rope: tuple[Tensor, Tensor] | None = None,
-        mask: Tensor | None = None,
+        mask: Mask = None,
         *,
         causal: bool = False,
         memory: Memory | None = None,

@@ -68,6 +68,16 @@ def read_picture(data: bytes) -> Picture:
     return np.asarray(Image.alpha_composite(white, upright).convert("RGB"))
 
 
+def read_clear(data: bytes) -> np.ndarray:
+    """How far the picture in a file lets through what is behind it: uint8 (H, W), 255 where it is transparent."""
+    image = _open(data)
+    try:
+        upright = ImageOps.exif_transpose(image).convert("RGBA")
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error) as error:
+        raise _unreadable() from error
+    return 255 - np.asarray(upright.getchannel("A"))
+
+
 def read_record(data: bytes) -> dict[str, Any]:
     """What `to_png` was told of how a picture was made; a `ReverieError` if the file does not tell."""
     words = _open(data).info.get(RECORD)

@@ -38,6 +38,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "min_p": (0.0, 1.0),
     "repetition_penalty": (0.01, 100.0),
     "frequency_penalty": (-100.0, 100.0),
+    "presence_penalty": (-100.0, 100.0),
     "num_logprobs": (0, 100),
     "steps": (1, 1000),
     "guidance": (0.0, 100.0),
@@ -70,15 +71,17 @@ class Request:
 class LMRequest(Request):
     """What is asked of a language model.
 
-    prompt: text to continue as it stands, or a conversation (a sequence of `Message`) to answer.
+    prompt: text to continue as it stands, the same as token ids, or a conversation (`Message`s) to answer.
     max_tokens: the most new tokens. temperature: 0 is greedy. top_k: 0 is off; top_p: 1 is off; min_p: 0 is off.
     repetition_penalty: 1 is off (arXiv:1909.05858, section 4.1). frequency_penalty: 0 is off, per occurrence.
+    presence_penalty: 0 is off, once for each token that was written.
     logit_bias: token id -> number added to its logit. stop: strings that end the text and are not part of it.
     num_logprobs: how many alternatives each step lists with their log-probabilities; 0 is off.
+    json_schema: the text of a JSON schema that the answer must fit, whatever ends it; None: any text.
     slide: when the context is full, forget the oldest half and go on; otherwise that is an error or the end.
     """
 
-    prompt: str | Sequence[Message]
+    prompt: str | Sequence[int] | Sequence[Message]
     max_tokens: int = 512
     temperature: float = 0.7
     top_k: int = 0
@@ -86,9 +89,11 @@ class LMRequest(Request):
     min_p: float = 0.05
     repetition_penalty: float = 1.0
     frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
     logit_bias: Mapping[int, float] = field(default_factory=dict)
     stop: tuple[str, ...] = ()
     num_logprobs: int = 0
+    json_schema: str | None = None
     slide: bool = False
 
     def __post_init__(self) -> None:
@@ -103,6 +108,8 @@ class LMRequest(Request):
             raise ReverieError("stop must be a tuple of texts: write stop=('END',).")
         if not all(stops):
             raise ReverieError("A stop string is empty: give each of them at least one character.")
+        if self.stop and self.json_schema is not None:
+            raise ReverieError("A stop string would cut the JSON off: give either stop or json_schema.")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,23 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from reverie.cli import chat, data, doctor, draw, evaluate, models, text, train, tune, verify, version
+from reverie.cli import (
+    chat,
+    data,
+    doctor,
+    draw,
+    evaluate,
+    explain,
+    learn,
+    models,
+    quiz,
+    serve,
+    text,
+    train,
+    tune,
+    verify,
+    version,
+)
 from reverie.types import ReverieError
 
 SIGPIPE_STATUS, SIGINT_STATUS = 128 + 13, 128 + 2  # what a shell reports for a program that these signals ended
@@ -83,9 +99,14 @@ app.command("summarize")(text.summarize)
 app.command("chat")(chat.chat)
 app.command("draw")(draw.draw)
 app.command("verify")(verify.verify)
+app.command("explain")(explain.explain)
+app.command("learn")(learn.learn)
+app.command("quiz")(quiz.quiz)
 app.add_typer(models.app, name="models")
 app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("tune")(tune.tune)
 app.add_typer(evaluate.app, name="eval")
+app.command("serve")(serve.serve)
+app.command("studio")(serve.studio)
 app.command("doctor")(doctor.doctor)

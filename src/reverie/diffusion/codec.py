@@ -115,4 +115,5 @@ def _resized(x: Tensor, side: int) -> Tensor:
     """(B, C, F, H, W) -> (B, C, F, side, side), averaging."""
     frames = x.transpose(1, 2).flatten(0, 1)
     small = F.interpolate(frames.float(), (side, side), mode="bilinear", antialias=True, align_corners=False)
-    return small.to(x.dtype).unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
+    out: Tensor = small.to(x.dtype).unflatten(0, (x.shape[0], x.shape[2]))
+    return out.transpose(1, 2)

@@ -27,6 +27,26 @@ def home() -> Path:
         raise ReverieError("Your home folder is unknown: set REVERIE_HOME to the folder for models.") from error
 
 
+def data_home() -> Path:
+    """The folder of what cannot be fetched again: $REVERIE_HOME, or `reverie` in the platform's data folder."""
+    chosen = os.environ.get("REVERIE_HOME", "")
+    try:
+        return Path(chosen).expanduser().absolute() if chosen else _data() / "reverie"
+    except RuntimeError as error:
+        raise ReverieError("Your home folder is unknown: set REVERIE_HOME to the folder for all files.") from error
+
+
+def _data() -> Path:
+    """The folder where this platform keeps what programs make for a person."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support"
+    variable, default = (
+        ("LOCALAPPDATA", "AppData/Local") if sys.platform == "win32" else ("XDG_DATA_HOME", ".local/share")
+    )
+    chosen = Path(os.environ.get(variable, ""))
+    return chosen if chosen.is_absolute() else Path.home() / default
+
+
 def _cache() -> Path:
     """The folder where this platform keeps what programs can fetch again."""
     if sys.platform == "darwin":
@@ -77,3 +97,8 @@ def model_name(folder: str) -> str:
     if not folder.startswith("hf--") or folder.count("--") != 2:
         return folder
     return folder.replace("--", ":", 1).replace("--", "/", 1)
+
+
+def shown_name(name: str) -> str:
+    """A model's name; of a folder without those above it, which are nobody's business."""
+    return name if name.startswith("hf:") else Path(name).name

@@ -86,7 +86,7 @@ def _explained() -> Iterator[ModuleType]:
         yield sandbox
     except ReverieError:
         raise
-    except sandbox.RefusedError as error:
+    except sandbox.Refused as error:
         raise ReverieError(f"The model's chat template refuses this conversation: {error}.") from error
     except meter.TooMuchError as error:
         raise ReverieError(f"The model's chat template was stopped ({error}): use another model file.") from error

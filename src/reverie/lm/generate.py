@@ -6,26 +6,30 @@ B batch, T tokens, V vocabulary
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from reverie.lm.cache import Cache
+from reverie.lm.constrain import AnyText
 from reverie.lm.model import Decoder
 from reverie.lm.sample import adjust, choose, logprobs
 from reverie.types import LMRequest, ReverieError, Step
+
+T = TypeVar("T")
 
 CHUNK_TOKENS = 512  # a prompt is read in pieces of this size: bounded memory, and a place to stop between them
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a decoder conditions on: the token ids to continue, and the ids that end a text."""
+    """What a decoder conditions on: the token ids to continue, the ids that end a text, and what the text must fit."""
 
     tokens: tuple[int, ...]
     eos: frozenset[int] = frozenset()
+    rule: AnyText = field(default_factory=AnyText)
 
 
 @torch.inference_mode()
@@ -62,45 +66,112 @@ def fit(tokens: Sequence[int], context: int, *, slide: bool) -> list[int]:
     return list(tokens[-(context // 2) :])
 
 
-def generate(model: Decoder, condition: Prompt, request: LMRequest, shape: tuple[int, ...]) -> Iterator[Step]:
+@dataclass(frozen=True)
+class Forward:
+    """What the model is to compute: the logits after `tokens`, which follow what the cache holds."""
+
+    tokens: Sequence[int]
+    cache: Cache
+
+
+class Writing(Iterator[Step]):
     """Continues a prompt by up to shape[0] tokens. `guess` is the tuple of new token ids so far.
 
     While the prompt is read, steps have info "phase" "prompt", and "read_tokens" of "prompt_tokens". Then each step has
     the new "token", on request its "logprob" and "top_logprobs" [(id, logprob)]; the last has "finish_reason": "stop"
     (an end token came) or "length". The prompt must fit, see `fit`.
+
+    What the next step needs of the model can be computed before it is taken, see `batch.advance`.
     """
-    context, rng = model.config.max_tokens, torch.Generator().manual_seed(request.seed)
+
+    def __init__(self, model: Decoder, condition: Prompt, request: LMRequest, shape: tuple[int, ...]) -> None:
+        self.model = model
+        self._events = _write(model.config.max_tokens, condition, request, shape)
+        self._ahead: Step | Forward | None = None
+        self._logits: Tensor | None = None
+
+    def __next__(self) -> Step:
+        event = self._look_ahead()
+        while isinstance(event, Forward):
+            logits = _computed(self.model, event) if self._logits is None else self._logits
+            self._ahead = self._logits = None
+            event = self._events.send(logits)
+        if event is None:
+            raise StopIteration
+        self._ahead = None
+        return event
+
+    @property
+    def is_decoding(self) -> bool:
+        """Whether what the next step needs is to pass a single token through the model."""
+        ahead = self._look_ahead()
+        return isinstance(ahead, Forward) and len(ahead.tokens) == 1
+
+    @property
+    def need(self) -> Forward:
+        """What the next step needs, of one that `is_decoding`."""
+        ahead = self._look_ahead()
+        assert isinstance(ahead, Forward)
+        return ahead
+
+    def supply(self, logits: Tensor) -> None:
+        """What it needs (V,), computed elsewhere."""
+        self._logits = logits
+
+    def _look_ahead(self) -> Step | Forward | None:
+        if self._ahead is None:
+            self._ahead = next(self._events, None)
+        return self._ahead
+
+
+def generate(model: Decoder, condition: Prompt, request: LMRequest, shape: tuple[int, ...]) -> Writing:
+    """Continues a prompt by up to shape[0] tokens, see `Writing`."""
+    return Writing(model, condition, request, shape)
+
+
+def _computed(model: Decoder, needed: Forward) -> Tensor:
+    if len(needed.tokens) == 1:
+        return decode(model, torch.tensor(needed.tokens), needed.cache)[0]
+    return read(model, torch.tensor([needed.tokens]), needed.cache)[0]
+
+
+Events = Generator[Step | Forward, Tensor, T]  # whoever takes a Forward sends the logits (V,) for it
+
+
+def _write(context: int, condition: Prompt, request: LMRequest, shape: tuple[int, ...]) -> Events[None]:
+    """The steps of a text, and between them what the model must compute."""
+    rng = torch.Generator().manual_seed(request.seed)
     prompt, written = fit(condition.tokens, context, slide=request.slide), list[int]()
     total = shape[0] if request.slide else min(shape[0], context - len(prompt))
-    cache, logits = yield from _reading(model, prompt, len(condition.tokens) - len(prompt), total)
+    cache, logits = yield from _reading(prompt, len(condition.tokens) - len(prompt), total)
     while True:
         logits = adjust(logits, prompt, written, request)
-        token = choose(logits, request, rng)
+        token = condition.rule.take(choose(condition.rule.allow(logits), request, rng), total - len(written))
         ended = token in condition.eos
         if not ended:
             written.append(token)
         info = _info(logits, token, request)
         if ended or len(written) == total:
-            info["finish_reason"] = "stop" if ended else "length"
+            info["finish_reason"] = "stop" if ended and not condition.rule.cut_short else "length"
         yield Step(len(written), total, cache, tuple(written), info)
         if "finish_reason" in info:
             return
         if cache.length == context:
             kept = [*prompt, *written][-(context // 2) :]
-            cache, logits = yield from _reading(model, kept, context + 1 - len(kept), total, written)
+            cache, logits = yield from _reading(kept, context + 1 - len(kept), total, written)
         else:
-            logits = decode(model, torch.tensor([token]), cache)[0]
+            logits = yield Forward([token], cache)
 
 
 def _reading(
-    model: Decoder, tokens: Sequence[int], dropped: int, total: int, written: Sequence[int] = ()
-) -> Generator[Step, None, tuple[Cache, Tensor]]:
+    tokens: Sequence[int], dropped: int, total: int, written: Sequence[int] = ()
+) -> Events[tuple[Cache, Tensor]]:
     """Reads tokens chunk by chunk, with a step before each; returns the cache and the logits (V,)."""
     cache, logits = Cache(), torch.empty(0)
     for start in range(0, len(tokens), CHUNK_TOKENS):
         info = {"phase": "prompt", "read_tokens": start, "prompt_tokens": len(tokens), "dropped_tokens": dropped}
         yield Step(len(written), total, cache, tuple(written), info)
-        logits = read(model, torch.tensor([tokens[start : start + CHUNK_TOKENS]]), cache)[0]
+        logits = yield Forward(tokens[start : start + CHUNK_TOKENS], cache)
     return cache, logits
 
 

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reverie.layers import MLP, Attention, Block, causal_mask, norm, rope_frequencies, rope_table
-from reverie.lm.cache import Cache
+from reverie.layers import MLP, Attention, Block, norm, rope_frequencies, rope_table
+from reverie.lm.cache import Cache, Rows
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ class DecoderConfig:
 MLPS = {"gelu": ("gelu", False), "relu2": ("relu2", False), "swiglu": ("silu", True), "geglu": ("gelu", True)}
 
 Rope = tuple[Tensor, Tensor]
-View = tuple[Rope | None, Tensor | None, bool]  # what a layer needs to know of positions: rope, mask, plainly causal?
+# What a layer needs to know of positions: rope, mask (for rows of their own, a list), plainly causal?
+View = tuple[Rope | None, Tensor | list[Tensor | None] | None, bool]
 
 
 class Decoder(nn.Module):
@@ -80,29 +81,26 @@ class Decoder(nn.Module):
         if config.tied:
             self.head.weight = self.embed.weight
 
-    def forward(self, tokens: Tensor, cache: Cache | None = None) -> Tensor:
+    def forward(self, tokens: Tensor, cache: Cache | Rows | None = None) -> Tensor:
         """tokens (B, T) -> logits (B, T, V). With a cache they follow what it holds, and it holds them afterwards."""
         return self.logits(self.hidden(tokens, cache))
 
-    def hidden(self, tokens: Tensor, cache: Cache | None = None, *, last_only: bool = False) -> Tensor:
+    def hidden(self, tokens: Tensor, cache: Cache | Rows | None = None, *, last_only: bool = False) -> Tensor:
         """tokens (B, T) -> the hidden states before the head (B, T, W), or only the last token's (B, 1, W)."""
-        T = tokens.shape[1]
-        past = 0 if cache is None else cache.length
-        positions = torch.arange(past, past + T, device=tokens.device)[None]  # (1, T)
-        if cache is not None and cache.starts is not None:
-            positions = (positions - cache.starts[:, None]).clamp_min(0)  # (B, T)
+        before = Cache() if cache is None else cache
+        positions = before.positions(tokens.shape[1], tokens.device)  # (1 or B, T)
         x = self.embed(tokens)  # (B, T, W)
         if self.config.embed_scale != 1.0:
             x = x * torch.tensor(self.config.embed_scale, dtype=x.dtype)
         if self.positions is not None:
             x = x + self.positions(positions)
-        views = self._views(positions, past + T, cache, x.dtype)
+        views = self._views(positions, before, x.dtype)
         for i, block in enumerate(self.blocks):
             rope, mask, causal = views[self._is_windowed(i)]
             last = last_only and i == self.config.depth - 1  # of the last block nothing else is needed
             x = block(x, rope, mask, causal=causal, memory=cache, layer=i, last_only=last)
         if cache is not None:
-            cache.length += T
+            cache.advance(tokens.shape[1])
         hidden: Tensor = self.norm(x)
         return hidden
 
@@ -115,20 +113,16 @@ class Decoder(nn.Module):
     def _is_windowed(self, layer: int) -> bool:
         return self.config.window is not None and layer in self.config.window.layers
 
-    def _views(self, positions: Tensor, num_keys: int, cache: Cache | None, dtype: torch.dtype) -> tuple[View, View]:
+    def _views(self, positions: Tensor, before: Cache | Rows, dtype: torch.dtype) -> tuple[View, View]:
         """How layers see: those that look at everything, and those with a window."""
         config, window = self.config, self.config.window
-        starts = None if cache is None else cache.starts
-        everything: View = (
-            _rope(positions, config.head_width, config.rope_theta, dtype, config.rope_factors),
-            *_mask(positions.shape[1], num_keys, positions.device, starts, 0),
-        )
+        T, device = positions.shape[1], positions.device
+        rope = _rope(positions, config.head_width, config.rope_theta, dtype, config.rope_factors)
+        everything: View = (rope, *before.view(T, device))
         if window is None:
             return everything, everything
-        return everything, (
-            _rope(positions, config.head_width, window.rope_theta, dtype),
-            *_mask(positions.shape[1], num_keys, positions.device, starts, window.tokens),
-        )
+        rope = _rope(positions, config.head_width, window.rope_theta, dtype)
+        return everything, (rope, *before.view(T, device, window.tokens))
 
 
 def _block(config: DecoderConfig) -> Block:
@@ -156,24 +150,6 @@ def _rope(
         return None
     cos, sin = rope_table(positions[:, None], rope_frequencies(width, theta, factors).to(positions.device))
     return cos.to(dtype), sin.to(dtype)
-
-
-def _mask(
-    num_queries: int, num_keys: int, device: torch.device, starts: Tensor | None, window: int
-) -> tuple[Tensor | None, bool]:
-    """A mask (B or 1, 1, T, S), or none; and whether plain causal attention says it all."""
-    if starts is None and not (window and num_keys > window):
-        if num_queries == 1:
-            return None, False  # the newest token sees everything
-        if num_queries == num_keys:
-            return None, True
-    mask = causal_mask(num_queries, num_keys, device, window)[None, None]  # (1, 1, T, S)
-    if starts is not None:
-        keys = torch.arange(num_keys, device=device)
-        queries = keys[num_keys - num_queries :, None]
-        # Padding sees itself, so that its softmax has something to sum to; nothing else sees padding.
-        mask = mask & ((keys >= starts[:, None, None, None]) | (keys == queries))
-    return mask, False
 
 
 def pad_left(rows: list[list[int]]) -> tuple[Tensor, Tensor]:

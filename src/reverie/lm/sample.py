@@ -24,6 +24,11 @@ def frequency_penalty(logits: Tensor, written: Tensor, penalty: float) -> Tensor
     return logits.index_put((written,), torch.full((len(written),), -penalty), accumulate=True)
 
 
+def presence_penalty(logits: Tensor, written: Tensor, penalty: float) -> Tensor:
+    """Takes `penalty` off the logit of every token that was written at all."""
+    return frequency_penalty(logits, written.unique(), penalty)
+
+
 def logit_bias(logits: Tensor, bias: Mapping[int, float]) -> Tensor:
     """Adds each token's own number to its logit."""
     tokens = torch.tensor(list(bias))
@@ -61,6 +66,8 @@ def adjust(logits: Tensor, prompt: Sequence[int], written: Sequence[int], reques
         logits = repetition_penalty(logits, torch.tensor([*prompt, *written]).unique(), request.repetition_penalty)
     if request.frequency_penalty and written:
         logits = frequency_penalty(logits, torch.tensor(written), request.frequency_penalty)
+    if request.presence_penalty and written:
+        logits = presence_penalty(logits, torch.tensor(written), request.presence_penalty)
     return logit_bias(logits, request.logit_bias) if request.logit_bias else logits
 
 

@@ -62,13 +62,13 @@ TESTS = _names(
 DEEP_TESTS = _names("== != eq equalto in lower ne upper")
 
 
-class RefusedError(Exception):
+class Refused(Exception):
     """A template called raise_exception."""
 
 
 def raise_exception(message: object) -> None:
     """How a template refuses a conversation."""
-    raise RefusedError(message[:300] if isinstance(message, str) else "it does not say why")
+    raise Refused(message[:300] if isinstance(message, str) else "it does not say why")
 
 
 def dictionary(*pairs: Any, **values: Any) -> dict[Any, Any]:

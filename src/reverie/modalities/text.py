@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeGuard
 
 import tokenizers
 import torch
@@ -16,6 +16,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
 from reverie.lm.chat import ChatTemplate
+from reverie.lm.constrain import AnyText, Json
 from reverie.lm.family import Autoregressive
 from reverie.lm.generate import Prompt
 from reverie.lm.model import DecoderConfig
@@ -97,15 +98,24 @@ class Text:
         """A page from nothing but a new line."""
         return [LMRequest("\n", max_tokens=300, temperature=0.8, slide=True)]
 
-    def encode(self, prompt: str | Sequence[Message]) -> list[int]:
-        """A text to continue, or a conversation to answer, as token ids."""
+    def encode(self, prompt: str | Sequence[int] | Sequence[Message]) -> list[int]:
+        """A text to continue, or a conversation to answer, as token ids; ids as they are."""
         if isinstance(prompt, str):
             return self.tokenizer.encode_prompt(prompt)
-        return self.template.encode(self.tokenizer, prompt)
+        if is_conversation(prompt):
+            return self.template.encode(self.tokenizer, prompt)
+        return self._checked(prompt)
+
+    def _checked(self, ids: Sequence[Any]) -> list[int]:
+        most = self.tokenizer.vocab_size - 1
+        if wrong := [token for token in ids if not 0 <= token <= most]:
+            raise ReverieError(f"{wrong[0]} is no token of this model: give ids from 0 to {most}.")
+        return list(ids)
 
     def condition(self, request: LMRequest) -> Prompt:
         """What the decoder is given."""
-        return Prompt(tuple(self.encode(request.prompt)), self.tokenizer.eos_ids)
+        rule = AnyText() if request.json_schema is None else Json(self.tokenizer, request.json_schema)
+        return Prompt(tuple(self.encode(request.prompt)), self.tokenizer.eos_ids, rule)
 
     def shape(self, request: LMRequest) -> tuple[int, ...]:
         """The most new tokens."""
@@ -118,7 +128,7 @@ class Text:
 
     def stream(self, steps: Iterator[Step], request: LMRequest) -> Iterator[Step]:
         """Adds the new piece of "text" to each step's info, and ends before a stop string."""
-        stream = TextStream(self.tokenizer, after_text=isinstance(request.prompt, str))
+        stream = TextStream(self.tokenizer, after_text=not is_conversation(request.prompt))
         scanner = StopScanner(request.stop)
         for step in steps:
             if "token" not in step.info:
@@ -133,6 +143,11 @@ class Text:
             yield replace(step, info={**step.info, "text": piece, **finish})
             if stopped:
                 return
+
+
+def is_conversation(prompt: str | Sequence[int] | Sequence[Message]) -> TypeGuard[Sequence[Message]]:
+    """Whether a prompt is to be answered, not continued."""
+    return not isinstance(prompt, str) and any(isinstance(turn, Message) for turn in prompt)
 
 
 class Windows:

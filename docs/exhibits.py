@@ -1,0 +1,67 @@
+"""The reference of all exhibits, from what they say of themselves: `python docs/exhibits.py > docs/exhibits.md`."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+
+from reverie.explain import Maker, about, exhibits
+
+FAMILIES = {
+    "lm": "Models that write",
+    "diffusion": "Models that draw",
+    "both": "Models of both kinds",
+}
+HEAD = """# Exhibits
+
+An exhibit is one thing to see inside a model, computed from a real run on your prompt. It is data; these draw it:
+
+- in a terminal `reverie explain "your prompt" --exhibit NAME --option NAME=VALUE`; `--image` for a model that draws,
+  `--json` for the data, `-o report.html` for a file that opens anywhere;
+- in Python `explain.exhibit(NAME, model, "your prompt", option=value)`, which a notebook shows as a picture;
+- over HTTP `POST /api/exhibits/NAME` with `{"model", "prompt", "options", "picture"}`; `GET /api/exhibits` lists them;
+- in the studio **Look inside**.
+
+Layers, heads and places of tokens are counted from 0, places also from the end: -1 is the last. An option that is left
+out has the default given here; where that is a dash, the model or the prompt decides, or nothing is done. At most the
+last 96 tokens of a prompt are read. Numbers have five significant digits; no exhibit is larger than 2 MB.
+
+This page is made by `docs/exhibits.py`, and a test compares it with the code.
+"""
+
+
+def reference() -> str:
+    """The whole page."""
+    makers = [about(name) for name in exhibits()]
+    parts = [HEAD]
+    for family, title in FAMILIES.items():
+        parts += [f"## {title}\n", *(section(maker) for maker in makers if maker.family == family)]
+    return "\n".join(parts)
+
+
+def section(maker: Maker) -> str:
+    """One exhibit: what it answers, its options, and what its maker's docstring says."""
+    said = inspect.cleandoc(str(maker.make.__doc__)).split("\n\n", 1)
+    lines = [f"### {maker.name}\n", f"*{maker.title}.* {maker.question}\n", " ".join(said[0].split()) + "\n"]
+    if maker.options:
+        lines += ["| option | kind | default |", "|---|---|---|"]
+        lines += [f"| `{name}` | {maker.kinds[name]} | {_default(value)} |" for name, value in maker.options.items()]
+        lines.append("")
+    if len(said) > 1:
+        explained, data, told = said[1].partition("data:")
+        if explained.strip():
+            lines.append("```text\n" + explained.strip() + "\n```\n")
+        if data:
+            lines.append(f"Data, version {maker.version}:\n\n```text\n{told.strip()}\n```\n")
+    return "\n".join(lines)
+
+
+def _default(value: object) -> str:
+    """A default as one reads it."""
+    if value is None:
+        return "–"
+    return "(empty)" if value == "" else f"`{str(value).lower()}`"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(reference())

@@ -1,0 +1,96 @@
+"""Takes the pictures beside it, from a running studio: python docs/screenshots/take.py http://localhost:8321."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+FOLDER = Path(__file__).parent
+SIZES = {"phone": (390, 844), "desktop": (1280, 800)}
+SECONDS = 90
+
+
+def home(page: Page) -> None:
+    """Both ideas at work."""
+    page.get_by_role("button", name="Draw it").click()
+    page.locator("#when:enabled").wait_for()
+    page.locator("#when").fill("6")
+    page.locator(".bars .chosen").wait_for()
+
+
+def write(page: Page) -> None:
+    """A question and its answer."""
+    page.locator("#prompt").fill("Write one paragraph: a story about a robot dog that finds a friend.")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Another answer").wait_for()
+
+
+def draw(page: Page) -> None:
+    """A picture, half way back to static."""
+    page.get_by_role("button", name="Draw", exact=True).click()
+    page.get_by_role("link", name="Save").wait_for()
+    page.get_by_label(re.compile("^Step ")).fill("7")
+
+
+def sweep(page: Page) -> None:
+    """A table of settings."""
+    page.get_by_role("button", name="Draw", exact=True).click()
+    page.locator(".scroll li").last.locator("img").wait_for()
+    page.get_by_role("link", name="Save").wait_for()
+
+
+def train(page: Page) -> None:
+    """The run that is there."""
+    page.locator("figure svg").wait_for()
+
+
+def nothing(page: Page) -> None:
+    """The page as it opens."""
+
+
+SCENES: dict[str, tuple[str, Callable[[Page], None]]] = {
+    "home": ("/", home),
+    "write": ("/write?task=write&seed=1", write),
+    "draw": ("/draw?prompt=a+red+panda+riding+a+skateboard&seed=4&lock=1&steps=20", draw),
+    "sweep": ("/draw?prompt=a+blue+cat&seed=3&lock=1&steps=12&x=guidance&xs=1,3,6&y=sampler&ys=euler,ancestral", sweep),
+    "gallery": ("/gallery", nothing),
+    "queue": ("/queue", nothing),
+    "models": ("/models", nothing),
+    "train": ("/train?run=shakespeare", train),
+}
+
+
+def main(address: str, names: list[str]) -> None:
+    """Takes them all, or those named."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        for name in names or SCENES:
+            for device in SIZES:
+                for scheme in ("light", "dark"):
+                    _take(browser, address, name, device, scheme)
+        browser.close()
+
+
+def _take(browser: Browser, address: str, name: str, device: str, scheme: str) -> None:
+    width, height = SIZES[device]
+    path, prepare = SCENES[name]
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
+    page = context.new_page()
+    page.set_default_timeout(SECONDS * 1000)
+    page.goto(address + path)
+    page.locator("main h1").wait_for(state="attached")
+    prepare(page)
+    page.wait_for_timeout(700)
+    page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
+    page.screenshot(path=FOLDER / f"{name}-{device}-{scheme}.png", full_page=device == "phone")
+    context.close()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1].rstrip("/"), sys.argv[2:])

@@ -1,0 +1,1 @@
+"""How a person learns: lessons, questions, and what to ask again and when."""

@@ -1,0 +1,1 @@
+"""Serving: HTTP routes around one worker that owns the models."""

@@ -1,0 +1,208 @@
+"""Making: from a request to what the model is asked, and from its steps to events and the finished thing.
+
+No medium is known here by name: what has "text" in a step's info is told as text, and whatever decodes to a picture is
+shown as one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from reverie import drawing, media, tasks
+from reverie.hub.paths import shown_name
+from reverie.serve import stream
+from reverie.serve.metrics import Metrics
+from reverie.serve.shapes import GenerateRequest, StepEvent, Timing
+from reverie.serve.store import Made
+from reverie.types import Artifact, DiffusionRequest, Message, ReverieError, Step
+
+if TYPE_CHECKING:
+    from reverie.engine import Model
+    from reverie.serve.jobs import Live
+
+MOST_KEPT_STEPS = 200
+PICTURES = ("init", "mask")  # settings that are pictures
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the model is asked. shown: the prompt as a person knows it."""
+
+    prompt: Any
+    settings: Mapping[str, Any]
+    shown: str
+
+
+def asked(request: GenerateRequest) -> Asked:
+    """The words and settings of a request, as `engine.Model.generate` takes them; a mistake is a `ReverieError`."""
+    given = request.settings.model_dump(exclude_none=True)
+    if "stop" in given:
+        given["stop"] = tuple(given["stop"])
+    given |= {name: _setting(name, given[name]) for name in PICTURES if name in given}
+    if (request.prompt is None) == (request.messages is None):
+        raise ReverieError("Give either a prompt or messages: one of the two.")
+    if request.context is not None and request.task != "ask":
+        raise ReverieError("A context is what a question is answered from: give the task 'ask' with it.")
+    if request.messages is not None:
+        turns = [Message(turn.role, turn.content) for turn in request.messages]
+        said = [turn.content for turn in turns if turn.role == "user"]
+        return Asked(turns, {**tasks.SETTINGS["chat"], **given}, said[-1] if said else "")
+    assert request.prompt is not None
+    if request.task is None:
+        return Asked(request.prompt, given, request.prompt)
+    return Asked(_in_words(request), {**tasks.SETTINGS[request.task], **given}, request.prompt)
+
+
+def _in_words(request: GenerateRequest) -> list[Message]:
+    """A prompt in the words of its task."""
+    assert request.prompt is not None
+    match request.task:
+        case "ask":
+            return tasks.ask(request.prompt, request.context)
+        case "summarize":
+            return tasks.summary(request.prompt)
+    return tasks.conversation(request.prompt)
+
+
+def clean(request: GenerateRequest) -> GenerateRequest:
+    """The request with its pictures written anew: what else was in the files is gone."""
+    given = {name: getattr(request.settings, name) for name in PICTURES}
+    fresh = {name: _reencoded(text) for name, text in given.items() if text is not None}
+    return request.model_copy(update={"settings": request.settings.model_copy(update=fresh)}) if fresh else request
+
+
+def with_seed(request: GenerateRequest, model: str, seed: int | None) -> GenerateRequest:
+    """The request that would give the very same again."""
+    settings = request.settings.model_copy(update={"seed": seed})
+    return request.model_copy(update={"model": model, "settings": settings})
+
+
+def timing(live: Live) -> Timing:
+    """How long a job took."""
+    told = getattr(live.ticket, "timings", None)
+    tokens = {name: int(getattr(told, name, 0)) for name in ("prompt_tokens", "new_tokens")}
+    waited = max((live.job.started or live.job.created) - live.job.created, 0.0)
+    return Timing(waited_seconds=waited, seconds=time.monotonic() - live.began, **tokens)
+
+
+def decode_picture(text: str) -> np.ndarray:
+    """The picture in base64 or a data: URL, its pixels counted before they are decoded."""
+    head, comma, body = text.partition(",")
+    encoded = body if comma and head.startswith("data:") else text
+    try:
+        data = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ReverieError("A picture is not base64: send a PNG, JPEG or WebP as base64 or as a data: URL.") from error
+    return media.read_picture(data)
+
+
+def _setting(name: str, text: str) -> np.ndarray:
+    """A picture as the setting takes it; of a mask, how light it is."""
+    picture = decode_picture(text)
+    return picture if name == "init" else picture.mean(axis=2).round().astype(np.uint8)
+
+
+def _reencoded(text: str) -> str:
+    return f"data:image/png;base64,{base64.b64encode(media.to_png(decode_picture(text))).decode()}"
+
+
+async def make(live: Live, worker: Any, metrics: Metrics) -> Made | None:
+    """Follows the steps of a job and tells them; gives the finished thing, or None if it was cancelled at once."""
+    maker = Maker(live, metrics)
+    async for step in live.ticket.steps():
+        if maker.model is None:
+            maker.model = await worker.call(live.path, lambda model: model)
+        await maker.take(step)
+    error = live.ticket.error
+    if error is not None:
+        raise error
+    return None if maker.last is None else await asyncio.to_thread(maker.made)
+
+
+class Maker:
+    """What becomes of one job's steps."""
+
+    def __init__(self, live: Live, metrics: Metrics) -> None:
+        self.live, self.metrics = live, metrics
+        self.model: Model | None = None
+        self.last: Step | None = None
+        self._kept: list[tuple[bytes, bytes | None]] = []
+        self._first: tuple[float, int] | None = None
+        self._before = time.monotonic()
+
+    async def take(self, step: Step) -> None:
+        """Tells one step."""
+        now = time.monotonic()
+        self.metrics.step_seconds.observe(now - self._before)
+        self._before, self.last = now, step
+        in_prompt = step.info.get("phase") == "prompt"
+        event = StepEvent(
+            job=self.live.job.id, index=step.index, total=step.total, phase="prompt" if in_prompt else "making",
+            seconds_left=self._seconds_left(step, now), t=step.info.get("t"),
+        )  # fmt: skip
+        if "text" in step.info:
+            self.metrics.tokens.inc()
+            self.live.feed.tell(event, piece=step.info["text"], token=stream.token_view(step.info, self._decode_token))
+            return
+        unseen = in_prompt or self.live.ticket.is_cancelled
+        shown = {} if unseen else await asyncio.to_thread(self._preview, step)
+        self.live.feed.tell(event.model_copy(update=shown))
+
+    def _seconds_left(self, step: Step, now: float) -> float | None:
+        if self._first is None:
+            self._first = (now, step.index)
+        began, index = self._first
+        done = step.index - index
+        return (now - began) / done * (step.total - step.index) if done > 0 else None
+
+    def _decode_token(self, token: int) -> str:
+        assert self.model is not None
+        return str(self.model.medium.decode([token]).data)
+
+    def _preview(self, step: Step) -> dict[str, str | None]:
+        """The guess, and the noisy state if wished, as small pictures; of what cannot be seen, nothing."""
+        assert self.model is not None
+        guess = stream.small(self.model.medium.decode(step.guess))
+        if guess is None:
+            return {}
+        noisy = stream.small(self.model.medium.decode(step.state)) if self.live.job.request.noisy else None
+        every = math.ceil(step.total / MOST_KEPT_STEPS)
+        if self.live.job.request.keep_steps and (step.index % every == 0 or step.index == step.total):
+            self._kept.append((guess, noisy))
+        return {"image": stream.data_url(guess), "noisy": stream.data_url(noisy)}
+
+    def made(self) -> Made:
+        """The finished thing."""
+        assert self.model is not None
+        assert self.last is not None
+        artifact = self._artifact(self.model, self.last)
+        text, data = (artifact.data, None) if isinstance(artifact.data, str) else (None, artifact.data)
+        return Made(
+            model=self.live.name, modality=self.model.medium.name, media_type=artifact.media_type,
+            prompt=self.live.prompt, seed=self.live.ticket.request.seed, text=text, data=data,
+            seconds=time.monotonic() - self.live.began, thumbnail=stream.small(artifact, stream.THUMBNAIL_PX),
+            steps=self._kept,
+        )  # fmt: skip
+
+    def _artifact(self, model: Model, last: Step) -> Artifact:
+        """The file: a picture with the record of how it was made; a text as it was told, without what stopped it."""
+        request = self.live.ticket.request
+        if isinstance(request, DiffusionRequest):
+            picture = model.medium.picture(last.guess, request)
+            told = {**drawing.record(model, request), "model": self._model_record(model), "count": 1}
+            return Artifact(media.to_png(picture, told), "image/png")
+        artifact: Artifact = model.medium.decode(last.guess)
+        return Artifact(self.live.feed.text, artifact.media_type) if isinstance(artifact.data, str) else artifact
+
+    def _model_record(self, model: Model) -> dict[str, str]:
+        """The model by the name that people ask for it."""
+        return {"name": shown_name(self.live.name), **model.checkpoint.sha256s()}

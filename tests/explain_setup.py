@@ -1,0 +1,33 @@
+"""What tests of exhibits share: a tiny model that writes, and the data of an exhibit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from reverie import engine, explain
+from reverie.engine import EXACT, Model
+from reverie.lm.model import DecoderConfig
+from tiny_models import LLAMA, decoder, save
+
+PROMPT = "the robot dog ran into the garden of the old house"
+PACKED = engine.Placement("cpu", torch.bfloat16, packed=True)
+
+
+def opened(folder: Path, config: DecoderConfig = LLAMA, place: engine.Placement = EXACT) -> Model:
+    """A tiny model with random weights."""
+    save(folder, decoder(config))
+    return engine.load(str(folder), place=place)
+
+
+def ids(model: Model, prompt: str = PROMPT) -> Tensor:
+    """A prompt as tokens (1, T)."""
+    return torch.tensor([model.medium.encode(prompt)])
+
+
+def data(name: str, model: Model, prompt: Any = PROMPT, **options: Any) -> Any:
+    """An exhibit's data."""
+    return explain.exhibit(name, model, prompt, **options).data
