@@ -185,7 +185,7 @@ def test_a_mark_is_from_0_to_1_and_1_only_for_the_right_answer(kind: str, answer
     if isinstance(question, Fill):
         assert mark == (12 <= answer <= 13)
     else:
-        right = marking.right_answer(question)
+        right: Any = marking.right_answer(question)
         ordered = isinstance(question, Order | Match)
         assert marking.is_right(mark) == (answer == right if ordered else set(answer) == set(right))
 

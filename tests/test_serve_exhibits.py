@@ -147,6 +147,8 @@ def test_without_a_model_the_first_of_the_family_is_taken(api: httpx.Client) -> 
         ("attention", WRITER, {"options": {"layer": 99}}, 400, "no layer 99"),
         ("attention", WRITER, {"options": {"layer": "one"}}, 400, "a whole number"),
         ("attention", WRITER, {"options": {"colour": "red"}}, 400, "no option 'colour'"),
+        ("attention", WRITER, {"options": {"name": "x"}}, 400, "no option 'name'"),
+        ("attention", WRITER, {"options": {"model": "x"}}, 400, "no option 'model'"),
         ("attention", WRITER, {"options": {"layer": [1]}}, 422, "options"),
         ("attention", WRITER, {"prompt": ""}, 400, "empty"),
         ("context", WRITER, {"options": {"word": "dog"}}, 400, "second sentence"),
@@ -215,10 +217,10 @@ def test_an_exhibit_that_takes_too_long_ends_with_a_sentence(tmp_path: Path) -> 
 
     beats = []
     model = load(write_models(tmp_path)[WRITER])
-    leash = Leash(-1.0, lambda: beats.append(0))
-    with pytest.raises(ReverieError, match="fewer steps"):
-        leash.run(explain.exhibit, "attention", model, "the dog")
-    made = Leash(60.0, lambda: beats.append(1)).run(explain.exhibit, "attention", model, "the dog")
+    with pytest.raises(ReverieError, match="fewer steps"), Leash(-1.0, lambda: beats.append(0)).on(model):
+        explain.exhibit("attention", model, "the dog")
+    with Leash(60.0, lambda: beats.append(1)).on(model):
+        made = explain.exhibit("attention", model, "the dog")
     assert made.says
     assert beats.count(1) > 1
     assert not model.core.blocks[0]._forward_pre_hooks

@@ -43,7 +43,9 @@ class Sitting:
 
     def run(self) -> None:
         """Asks until all is answered or the person leaves; then the score."""
-        self.console.print(Text(f"{len(self.session.asked)} questions (--seed {self.session.seed}). {KEYS}", "dim"))
+        num = len(self.session.asked)
+        many = f"{num} question{'s' if num > 1 else ''}"
+        self.console.print(Text(f"{many} (--seed {self.session.seed}). {KEYS}", "dim"))
         with closing(self.learning):
             while (asked := self.session.current) is not None:
                 self._ask(asked)

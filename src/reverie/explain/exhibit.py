@@ -148,7 +148,7 @@ def about(name: str) -> Maker:
     return _makers()[name]
 
 
-def exhibit(name: str, model: Model, prompt: Prompt, **options: Any) -> Exhibit:
+def exhibit(name: str, model: Model, prompt: Prompt, /, **options: Any) -> Exhibit:
     """Makes an exhibit: `exhibit("attention", model, "The parrot was hungry", layer=3)`.
 
     Options may be given as text. A name, an option or a prompt that cannot be is a `ReverieError`.

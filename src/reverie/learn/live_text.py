@@ -23,10 +23,10 @@ PROMPTS = (
     "The sun rises in the", "She opened the door and saw a", "The opposite of hot is", "My favourite colour is",
     "Two plus two is", "The president of the United", "He drank a cup of", "In the morning I like to drink a glass of",
     "The dog ran after the", "A week has seven", "The largest planet is", "Romeo and", "Bread is made from",
-    "The animal did not cross the street because it was too", "The chef put the cake in the", "Birds can",
+    "The parrot stopped singing because it was too", "The chef put the cake in the", "Birds can",
 )  # fmt: skip
 SENTENCES = (
-    "The animal did not cross the street because it was too tired",
+    "The parrot stopped singing in the kitchen because it was hungry",
     "The teacher gave the book to the girl because she asked for it",
     "When the rain stopped the children went out to play in the garden",
     "The old man walked slowly to the station and waited for the train",
@@ -56,7 +56,8 @@ def next_word(model: Model, chance: random.Random, name: str) -> Question | None
     options = [_option(each["text"].strip(), each is words[0], _likely(best, each)) for each in chosen]
     return Choice(
         id=name, kind="choice", topic="prediction", lesson="prediction", difficulty=1, options=options, source=BENGIO,
-        text=f"{model.name} reads: “{prompt} ...” Which of these words does it find likeliest to come next?",
+        text=f"{model.name} reads: “{prompt} ...” Which of these tokens (words, or beginnings of words) does it find "
+        "likeliest to come next?",
         hints=["Say the sentence aloud: which word comes by itself?", f"It begins with “{options[0].text[0]}”."],
         explanation="The model gives every token of its vocabulary a probability. This one came first when it ran.",
         exhibit=Show(name="sampling", prompt=prompt),
@@ -238,11 +239,11 @@ def _logits(model: Model, prompt: str) -> Tensor:
 
 
 def _words(candidates: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those candidates that are words of their own, no two alike, in their order."""
+    """Those candidates that begin a word and are two letters or more, no two alike, in their order."""
     kept: dict[str, dict[str, Any]] = {}
     for each in candidates:
         text = each["text"]
-        if text.startswith(" ") and text.strip().isalpha():
+        if text.startswith(" ") and text.strip().isalpha() and len(text) > 2:
             kept.setdefault(text.strip().casefold(), each)
     return list(kept.values())
 

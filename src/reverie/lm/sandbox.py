@@ -62,7 +62,7 @@ TESTS = _names(
 DEEP_TESTS = _names("== != eq equalto in lower ne upper")
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - it says what is so
     """A template called raise_exception."""
 
 

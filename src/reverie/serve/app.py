@@ -15,7 +15,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.middleware.cors import CORSMiddleware
 
 from reverie.hub import paths
-from reverie.serve import api, errors, exhibits, lessons, openai, pages
+from reverie.serve import api, errors, exhibits, lessons, openai, pages, quiz
 from reverie.serve.jobs import Jobs
 from reverie.serve.metrics import CONTENT_TYPE, Metrics, Watch
 from reverie.serve.models import Models
@@ -38,12 +38,14 @@ def create_app(worker: Any, store: Store, *, settings: Settings, home: Path | No
     app.state.worker, app.state.store, app.state.settings = worker, store, settings
     app.state.metrics = Metrics(worker)
     app.state.training = Training(home)
+    app.state.quizzes = quiz.Quizzes(home)
     app.state.models = Models(settings.served, app.state.training.runs)
     app.state.jobs = Jobs(worker, store, app.state.models, app.state.metrics, log_prompts=settings.log_prompts)
     app.include_router(api.router)
     app.include_router(exhibits.router)
     app.include_router(lessons.router)
     app.include_router(openai.router)
+    app.include_router(quiz.router)
     _add_health(app)
     pages.add(app, Path(str(resources.files("reverie.serve") / "studio")))
     errors.explain_errors(app)
@@ -63,6 +65,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     await state.jobs.stop(seconds)
     await asyncio.to_thread(state.worker.stop, finish_seconds=seconds)
     await asyncio.to_thread(state.training.close, seconds)
+    state.quizzes.learning.close()
 
 
 def _protect(app: FastAPI, settings: Settings) -> None:

@@ -7,7 +7,8 @@ import base64
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -111,17 +112,22 @@ async def make_exhibit(
     options = await asyncio.to_thread(_options, wanted)
     prompt = wanted.prompt if isinstance(wanted.prompt, str) else [Message(t.role, t.content) for t in wanted.prompt]
     leash = Leash(MOST_SECONDS, worker.beat)
+
+    def make(model: Model) -> Exhibit:
+        with leash.on(model):
+            return exhibit(name, model, prompt, **options)
+
     try:
-        made = await unless_gone(http, worker.call(path, lambda m: leash.run(exhibit, name, m, prompt, **options)))
+        made = await unless_gone(http, worker.call(path, make))
     finally:
         leash.let_go()
     return Response(await asyncio.to_thread(_body, replace(made, model=asked)), media_type="application/json")
 
 
 class Leash:
-    """Ends a run of a model from outside: at its next layer once it was let go, or has taken too many seconds.
+    """Ends from outside what runs a model: the next time the model is run, once nobody waits or time is up.
 
-    alive: is called at every layer.
+    alive: is called each time.
     """
 
     def __init__(self, seconds: float, alive: Callable[[], None]) -> None:
@@ -132,12 +138,13 @@ class Leash:
         """Nobody waits for it any more."""
         self._gone.set()
 
-    def run(self, make: Callable[..., Exhibit], name: str, model: Model, *given: Any, **options: Any) -> Exhibit:
-        """What `make` gives for all the rest; it runs the model."""
+    @contextmanager
+    def on(self, model: Model) -> Iterator[None]:
+        """Holds the model while the `with` lasts; the seconds begin here."""
         self._until = time.monotonic() + self._seconds
         self._check()
         with changed(model.core.blocks[0], self._check, before=True):
-            return make(name, model, *given, **options)
+            yield
 
     def _check(self, *_: Any) -> None:
         self._alive()

@@ -7,14 +7,17 @@ import secrets
 import tempfile
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as InPath
 from pydantic import Field
 
+from reverie.engine import Model
 from reverie.learn import anki, live
 from reverie.learn import questions as q
 from reverie.learn import session as s
@@ -112,11 +115,11 @@ class ShownQuestion(Shape):
     picture: str
     lesson: str | None
     num_hints: int
-    options: list[ShownOption] = []
-    matches: list[str] = []
+    options: Annotated[list[ShownOption], Field(default_factory=list)]
+    matches: Annotated[list[str], Field(default_factory=list)]
     unit: str = ""
     grid: q.Grid | None = None
-    marked: list[list[int]] = []
+    marked: Annotated[list[list[int]], Field(default_factory=list)]
     several: bool = False
 
 
@@ -166,7 +169,7 @@ class QuizAnswer(Shape):
 
 
 class Feedback(Shape):
-    """What is told after an answer. whys: of each option, as they were shown. exhibit: where the answer is to be seen."""
+    """What is told after an answer. whys: of each option, as shown. exhibit: where the answer is to be seen."""
 
     id: str
     right: bool
@@ -304,19 +307,30 @@ def _chosen(wanted: QuizRequest, learning: Learning, seed: int) -> list[q.Questi
 
 
 async def _live(wanted: QuizRequest, http: Request, models: Models, worker: Any, seed: int) -> list[q.Question]:
-    """Questions from runs of the default models that are installed; between two steps of what else runs."""
-    made: list[q.Question] = []
+    """Questions from runs of the default models that are installed."""
     num = max(1, wanted.num // LIVE_SHARE)
+    made: list[q.Question] = []
     for medium in ("text", "image"):
-        try:
-            path = await asyncio.to_thread(lambda medium=medium: models.resolve(models.default(medium)))
-        except ReverieError:  # it is not installed
-            continue
-        leash = Leash(MOST_SECONDS, worker.beat)
-        make = partial(live.make, num=num, seed=seed, topic=wanted.topic)
-        try:
-            run = worker.call(path, lambda model, leash=leash, make=make: leash.run(model, lambda: make([model])))
-            made += cast(list[q.Question], await unless_gone(http, run))
-        finally:
-            leash.let_go()
+        with suppress(Refused):  # there is no such model here
+            path = await asyncio.to_thread(_path, models, medium)
+            made += await _from_run(http, worker, path, partial(live.make, num=num, seed=seed, topic=wanted.topic))
     return s.draw(made, num, seed)
+
+
+def _path(models: Models, medium: str) -> str:
+    return models.resolve(models.default(medium))
+
+
+async def _from_run(http: Request, worker: Any, path: str, make: Callable[..., Any]) -> list[q.Question]:
+    """What `make` gives for a model, between two steps of what else runs; who goes away before the end cancels it."""
+    leash = Leash(MOST_SECONDS, worker.beat)
+
+    def run(model: Model) -> list[q.Question]:
+        with leash.on(model):
+            return list(make([model]))
+
+    try:
+        made: list[q.Question] = await unless_gone(http, worker.call(path, run))
+    finally:
+        leash.let_go()
+    return made
