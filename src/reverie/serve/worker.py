@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from reverie import engine
 from reverie.engine import Generation, Model
+from reverie.serve.errors import Refused
 from reverie.serve.library import Library
 from reverie.serve.ticket import State, Ticket
 from reverie.types import ReverieError
@@ -152,7 +153,7 @@ class Worker:
 
     def _check_open(self) -> None:
         if self._stop_at is not None:
-            raise ReverieError(STOPPING)
+            raise Refused(503, STOPPING)
 
     # --- on the worker's thread ---
 
@@ -302,7 +303,7 @@ class Worker:
         while self._calls:
             call = self._calls.popleft()
             if call.result.set_running_or_notify_cancel():
-                call.result.set_exception(ReverieError(STOPPING))
+                call.result.set_exception(Refused(503, STOPPING))
         self._library.close()
 
 
@@ -321,7 +322,7 @@ def _told(error: Exception) -> ReverieError:
     if isinstance(error, ReverieError):
         return error
     log.error("a request failed", exc_info=error)
-    return ReverieError(UNFORESEEN)
+    return Refused(500, UNFORESEEN)
 
 
 def _model_id(run: Running) -> int:
