@@ -28,6 +28,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_has_the_package_data_and_the_licence(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"reverie/hub/catalogue.toml", "reverie/py.typed", "reverie/__main__.py"} <= names
+    assert {"reverie/explain/senses.toml", "reverie/cli/report.html.jinja", "reverie/serve/studio/index.html"} <= names
+    assert {"reverie/learn/bank/01-attention.toml", "reverie/learn/lessons/01-generative-ai.md"} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not any(name.startswith("tests/") or name.endswith(".pyc") for name in names)
 
