@@ -170,7 +170,8 @@ def test_a_mistake_that_only_the_model_sees_is_told_too(api: httpx.Client, wrong
 
 def test_who_goes_away_cancels(api: httpx.Client) -> None:
     with api.stream("POST", "/api/generate", json=LONG) as response:
-        job = next(iter(events(response)))[1]["job"]
+        told = events(response)  # kept: a stream that nobody reads any more is closed
+        job = next(told)[1]["job"]
         assert api.get(f"/api/jobs/{job}").json()["state"] == "running"
     until(lambda: api.get(f"/api/jobs/{job}").json()["state"] == "cancelled")
 

@@ -15,8 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-SMALLER = 0.5  # the share of batches that are seen smaller
-
 
 @dataclass(frozen=True)
 class CodecConfig:
@@ -96,24 +94,10 @@ def reconstruction_loss(codec: Codec, pictures: Tensor, rng: torch.Generator) ->
     """Mean absolute error of pixels and of their differences to the neighbours, which keep edges crisp.
 
     pictures (B, 3, F, H, W) in [-1, 1]. Each picture's latents bear noise of a deviation drawn up to `config.noise`.
-    Every other batch is seen smaller: latents made smaller must give the picture made smaller, which takes from them
-    what is too fine for a denoiser to foresee (arXiv:2502.09509, eq. 5).
     """
     latents = codec.encode(pictures)
-    side = latents.shape[-1]
-    smaller = int(torch.randint(side // 4, side, (), generator=rng))
-    if torch.rand((), generator=rng) < SMALLER:
-        latents, pictures = _resized(latents, smaller), _resized(pictures, smaller * codec.factor)
     deviation = torch.rand(len(latents), 1, 1, 1, 1, generator=rng) * codec.config.noise
     noise = torch.randn(latents.shape, generator=rng) * deviation
     error = (codec.decode(latents + noise.to(latents)) - pictures).float()
     edges = error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
     return error.abs().mean() + edges
-
-
-def _resized(x: Tensor, side: int) -> Tensor:
-    """(B, C, F, H, W) -> (B, C, F, side, side), averaging."""
-    frames = x.transpose(1, 2).flatten(0, 1)
-    small = F.interpolate(frames.float(), (side, side), mode="bilinear", antialias=True, align_corners=False)
-    out: Tensor = small.to(x.dtype).unflatten(0, (x.shape[0], x.shape[2]))
-    return out.transpose(1, 2)

@@ -214,9 +214,9 @@ class Worker:
             line = list(self._line)
         for waiting in line:
             if self._is_ready(waiting, waiting.ticket.model):
-                with self._lock:
-                    self._line.remove(waiting)
                 self._begin(waiting)
+                with self._lock:  # only now: until it runs it must count as one in line
+                    self._line.remove(waiting)
                 return True
             if waiting.model is None:
                 break
