@@ -6,25 +6,41 @@ import { t } from "../lib/i18n";
 import type { components, paths } from "./schema";
 
 type Shapes = components["schemas"];
+/** A shape as a reply has it: openapi-fetch takes tuples for lists. */
+type Reply<T> = T extends (infer Each)[] ? Reply<Each>[] : T extends object ? { [Name in keyof T]: Reply<T[Name]> } : T;
 export type About = Shapes["About"];
 export type Candidate = Shapes["Candidate"];
 export type ChatHead = Shapes["ChatHead"];
 export type DoneEvent = Shapes["DoneEvent"];
+export type Exhibit = Reply<Shapes["ExhibitReply"]>;
+export type ExhibitKind = Shapes["ExhibitKind"];
+export type ExhibitOption = Shapes["ExhibitOption"];
+export type ExhibitRequest = Shapes["ExhibitRequest"];
+export type Feedback = Shapes["Feedback"];
 export type GenerateRequest = Shapes["GenerateRequest"];
 export type Item = Shapes["Item"];
 export type Job = Shapes["Job"];
 export type JobList = Shapes["JobList"];
 export type Model = Shapes["ModelView"];
+export type Lesson = Shapes["LessonView"];
+export type Overview = Reply<Shapes["QuizOverview"]>;
 export type PullEvent = Shapes["PullEvent"];
+export type Question = Shapes["ShownQuestion"];
+export type QuizAnswer = Shapes["QuizAnswer"]["answer"];
+export type QuizRequest = Shapes["QuizRequest"];
+export type QuizView = Reply<Shapes["QuizView"]>;
 export type SavedChat = Shapes["SavedChat"];
 export type Settings = Shapes["GenerationSettings"];
 export type StepEvent = Shapes["StepEvent"];
+export type Show = Shapes["Show"];
 export type TokenView = Shapes["TokenView"];
 export type TrainOptions = Shapes["TrainOptions"];
 export type TrainPoint = Shapes["TrainPoint"];
 export type TrainRequest = Shapes["TrainRequest"];
 export type TrainRun = Shapes["TrainRun"];
 export type TrainSample = Shapes["TrainSample"];
+export type View = Exhibit["views"][number];
+export type WholeLesson = Shapes["WholeLesson"];
 
 /** A failure with a sentence for the person who reads it. */
 export class ApiError extends Error {

@@ -34,9 +34,9 @@ const RULES = {
   ALLOWED_URI_REGEXP: /^https?:/i,
 };
 
-/** Safe HTML of Markdown text. Pictures and everything that would fetch something are left out. */
-export function render(text: string): string {
-  return DOMPurify.sanitize(marked.parse(text, { async: false }), RULES);
+/** Safe HTML of Markdown text. Pictures and everything that would fetch something are left out. breaks: lines stay lines. */
+export function render(text: string, breaks = true): string {
+  return DOMPurify.sanitize(marked.parse(text, { async: false, breaks }), RULES);
 }
 
 function escape(text: string): string {
