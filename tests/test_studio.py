@@ -28,7 +28,7 @@ AXE = ROOT / "studio" / "node_modules" / "axe-core" / "axe.min.js"
 AUDIT = """async () => (await axe.run()).violations
     .filter((found) => ["serious", "critical"].includes(found.impact))
     .map((found) => `${found.id}: ${found.nodes[0].html.slice(0, 200)}`)"""
-PAGES = ("/", "/write", "/draw", "/queue", "/gallery", "/models", "/train")
+PAGES = ("/", "/write", "/draw", "/queue", "/gallery", "/inside", "/learn", "/quiz", "/models", "/train")
 SLOW_SECONDS = 0.05  # a token or a step of models that are to be stopped
 
 pytestmark = [
@@ -358,6 +358,80 @@ def test_the_gallery_is_searched_and_opened_and_forgets(studio: Studio) -> None:
     page.get_by_role("button", name="Delete").click()
     expect(page.get_by_text("Nothing has the words")).to_be_visible()
     until(lambda: "a purple elephant" not in {item["prompt"] for item in studio.items()})
+
+
+# --- look inside, learn, quiz ---
+
+
+def test_looking_inside_draws_the_attention_of_a_typed_text(studio: Studio) -> None:
+    page = studio.open("/inside?exhibit=attention&layer=0&head=1")
+    page.locator("#prompt").fill("the cat sat")
+    chart = page.get_by_role("application")
+    chart.wait_for()
+    until(lambda: "prompt=the+cat+sat" in page.url)
+    shown = studio.api.post(
+        "/api/exhibits/attention", json={"prompt": "the cat sat", "options": {"layer": 0, "head": 1}}
+    )
+    told = shown.json()["exhibit"]["data"]
+    expect(chart.locator("text")).to_have_count(2 * len(told["tokens"]))
+    for _ in told["tokens"]:
+        chart.press("ArrowUp")  # to the first row, which can see the first token alone
+    expect(page.locator(".told")).to_contain_text(": 1")
+    page.reload()
+    expect(page.locator("#prompt")).to_have_value("the cat sat")
+    expect(page.get_by_label("head", exact=True)).to_have_value("1")
+
+
+def test_a_lesson_shows_its_exhibits_and_is_remembered(studio: Studio) -> None:
+    lessons = studio.api.get("/api/lessons").json()["lessons"]
+    whole = [studio.api.get(f"/api/lessons/{each['slug']}").json() for each in lessons]
+    kinds = [[part for part in each["parts"] if part["kind"] == "exhibit"] for each in whole]
+    at = next(at for at, live in enumerate(kinds) if any(part["name"] == "tokens" for part in live))
+    page = studio.open("/learn")
+    page.get_by_role("link", name=whole[at]["title"]).click()
+    expect(page.locator("aside.card")).to_have_count(len(kinds[at]))
+    first = page.locator("aside.card").nth([part["name"] for part in kinds[at]].index("tokens"))
+    first.scroll_into_view_if_needed()
+    expect(first.locator(".word").first).to_be_visible()
+    assert "```" not in page.locator("article").inner_text()
+    page.get_by_role("link", name="Test yourself on this").scroll_into_view_if_needed()
+    page.wait_for_function("localStorage.getItem('reverie.lessons') !== null")
+    page.get_by_role("link", name="All lessons").click()
+    expect(page.get_by_text(f"1 of {len(lessons)} read")).to_be_visible()
+
+
+def _answer(page: Page) -> None:
+    """Gives some answer to the question that is shown, whatever its kind."""
+    for option in page.locator("fieldset .option input").all()[:1]:
+        option.check()
+    for choice in page.locator(".match select").all():
+        choice.select_option(index=1)
+    for field_ in page.locator(".figure").all():
+        field_.fill("3")
+    for cell in page.locator("td button").all()[:1]:
+        cell.click()
+
+
+def test_a_whole_quiz_is_taken(studio: Studio) -> None:
+    num = 12
+    page = studio.open(f"/quiz?num={num}&seed=5")
+    page.get_by_role("button", name="Begin").click()
+    kinds = set()
+    for at in range(1, num + 1):
+        expect(page.get_by_text(f"Question {at} of {num}")).to_be_visible()
+        quiz = studio.api.get(f"/api/quiz/{page.url.split('quiz=')[1].split('&')[0]}").json()
+        kinds.add(quiz["question"]["kind"])
+        page.get_by_label("rather").check()
+        _answer(page)
+        if page.get_by_role("button", name="Answer", exact=True).is_enabled() and quiz["question"]["kind"] != "match":
+            page.get_by_role("button", name="Answer", exact=True).click()
+        else:
+            page.get_by_role("button", name="I do not know").click()
+        expect(page.locator(".verdict")).to_be_visible()
+        page.get_by_role("button", name="See the score" if at == num else "Next question").click()
+    expect(page.locator("h2")).to_contain_text(f"of {num} right")
+    assert len(kinds) >= 3
+    assert studio.wrong == []
 
 
 # --- when the server goes away ---

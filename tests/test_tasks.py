@@ -60,7 +60,7 @@ class EchoModel:
         return self.asked[-1]
 
 
-def article(prompt: str | Sequence[Message]) -> str:
+def article(prompt: Any) -> str:
     assert not isinstance(prompt, str)
     return prompt[-1].content.removesuffix("\n\nSummarize the text above in three short sentences.")
 
