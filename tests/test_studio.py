@@ -395,7 +395,7 @@ def test_a_lesson_shows_its_exhibits_and_is_remembered(studio: Studio) -> None:
     expect(first.locator(".word").first).to_be_visible()
     assert "```" not in page.locator("article").inner_text()
     page.get_by_role("link", name="Test yourself on this").scroll_into_view_if_needed()
-    page.wait_for_function("localStorage.getItem('reverie.lessons') !== null")
+    until(lambda: page.evaluate("localStorage.getItem('reverie.lessons')"))
     page.get_by_role("link", name="All lessons").click()
     expect(page.get_by_text(f"1 of {len(lessons)} read")).to_be_visible()
 

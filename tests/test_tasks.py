@@ -62,7 +62,7 @@ class EchoModel:
 
 def article(prompt: Any) -> str:
     assert not isinstance(prompt, str)
-    return prompt[-1].content.removesuffix("\n\nSummarize the text above in three short sentences.")
+    return str(prompt[-1].content).removesuffix("\n\nSummarize the text above in three short sentences.")
 
 
 def summarize(model: EchoModel, text: str, **settings: Any) -> tasks.Summary:
