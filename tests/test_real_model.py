@@ -142,7 +142,7 @@ def test_a_model_that_memory_cannot_hold_is_refused_before_it_is_read(
 
 def test_the_python_in_the_readme_runs(smollm2_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     readme = (Path(__file__).parent.parent / "README.md").read_text()
-    (example,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    example = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)[0]
     exec(compile(example, "README.md", "exec"), {})
     assert len(capsys.readouterr().out.split()) > 30
 

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -232,6 +233,14 @@ def test_the_real_model_answers_in_words_and_in_json(real: str) -> None:
     wanted: Any = {"type": "json_schema", "json_schema": {"name": "city", "schema": schema}}
     reply = client.chat.completions.create(**asked, response_format=wanted)
     assert "Paris" in json.loads(str(reply.choices[0].message.content))["capital"]
+
+
+def test_the_client_of_the_readme_gets_an_answer(real: str, capsys: pytest.CaptureFixture[str]) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    [example] = [code for code in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "OpenAI" in code]
+    assert "http://localhost:8321/v1" in example
+    exec(compile(example.replace("http://localhost:8321/v1", real), "README.md", "exec"), {})
+    assert len(capsys.readouterr().out.split()) > 10
 
 
 HARNESS = shutil.which("lm_eval")  # in any environment: to the server it is one more client
