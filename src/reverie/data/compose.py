@@ -16,11 +16,12 @@ from reverie.data.vocabulary import Concept, Vocabulary, held_out
 from reverie.types import ReverieError
 
 T = TypeVar("T")
-KINDS = (("riding", 45), ("object", 20), ("vehicle", 5), ("alone", 12), ("many", 8), ("single", 10))
+KINDS = (("riding", 45), ("object", 20), ("vehicle", 8), ("alone", 14), ("many", 8), ("single", 5))
 HELD_OUT_KINDS = (("riding", 75), ("vehicle", 25))
 FLOATING = {"night", "space"}  # backgrounds without a ground
 OWN_SIZE = {"big": 1350, "tiny": 560, "": 1000}  # of a subject beside another thing of 900
-EXTENT = {"big": (930, 990), "tiny": (300, 380), "": (600, 800)}  # of a subject alone, in 1/1024 of the picture
+EXTENT = {"big": 960, "tiny": 340, "": 768}  # of a thing alone, in 1/1024 of the picture
+TOGETHER = 900  # of more than one
 
 
 class Composer:
@@ -70,7 +71,7 @@ class Composer:
         colour = None if name in self.words.singles else self._colour(concept, blank.background, dice)
         scene = replace(blank, subject=name, colour=colour)
         thing = layout.box(self._icon(scene.style, name, dice), colour)
-        return replace(scene, layers=self._fitted([thing], (640, 860), scene, dice))
+        return replace(scene, layers=self._fitted([thing], EXTENT[""], scene))
 
     def _alone(self, blank: Scene, count: int, dice: Dice) -> Scene:
         """One, two or three of a subject."""
@@ -79,8 +80,8 @@ class Composer:
         size = dice.pick(("big", "tiny")) if count == 1 and dice.chance(5) else ""
         scene = replace(blank, subject=subject, colour=colour, count=count, size=size)
         one = layout.box(self._icon(scene.style, subject, dice), colour)
-        extent = EXTENT[size] if count == 1 else (860, 950)
-        return replace(scene, layers=self._fitted(layout.crowd(one, count, dice), extent, scene, dice))
+        extent = EXTENT[size] if count == 1 else TOGETHER
+        return replace(scene, layers=self._fitted(layout.crowd(one, count, dice), extent, scene))
 
     def _together(self, blank: Scene, kind: str, dice: Dice) -> Scene:
         """A subject that rides a vehicle, or is somewhere with a vehicle or an object."""
@@ -102,14 +103,14 @@ class Composer:
         """Where a subject and another thing go."""
         two = layout.box(self._icon(scene.style, other.name, dice), scene.other_colour)
         if scene.relation == "riding":
-            one = layout.box(self._icon(scene.style, scene.subject, dice, whole=True), scene.colour)
-            return self._fitted(layout.riding(one, two, other, dice), (830, 940), scene, dice)
+            one = layout.box(self._icon(scene.style, scene.subject, dice), scene.colour)
+            return self._fitted(layout.riding(one, two, other), TOGETHER, scene)
         one = layout.box(self._icon(scene.style, scene.subject, dice), scene.colour, OWN_SIZE[scene.size])
-        return self._fitted(layout.related(one, two.scaled(90), scene.relation, dice), (850, 960), scene, dice)
+        return self._fitted(layout.related(one, two.scaled(90), scene.relation, dice), TOGETHER, scene)
 
-    def _fitted(self, boxes: list[layout.Box], extent: tuple[int, int], scene: Scene, dice: Dice) -> tuple[Layer, ...]:
+    def _fitted(self, boxes: list[layout.Box], extent: int, scene: Scene) -> tuple[Layer, ...]:
         ground = scene.background not in FLOATING and not self.words.backgrounds[scene.background].plain
-        return layout.fitted(boxes, dice.between(*extent), ground, dice)
+        return layout.fitted(boxes, extent, ground)
 
     def _pick(self, choices: list[T], style: str, dice: Dice) -> T:
         if not choices:
@@ -123,10 +124,10 @@ class Composer:
         free = [name for name in self.words.colours if concept.allows(name) and name != background]
         return dice.pick(free) if free else None
 
-    def _icon(self, style: str, name: str, dice: Dice, *, whole: bool = False) -> Icon:
-        """One of the icons that a thing has in a style. whole: all of its body, where there is such a one."""
+    def _icon(self, style: str, name: str, dice: Dice) -> Icon:
+        """All of its body where a style has that, else any of the icons that it has there."""
         kind = next(
             kind for kind in ("subjects", "vehicles", "objects", "singles") if name in getattr(self.words, kind)
         )
         roles = self.icons.index[style, kind, name]
-        return roles["body"] if whole and "body" in roles else dice.pick(list(roles.values()))
+        return roles["body"] if "body" in roles else dice.pick(list(roles.values()))

@@ -10,6 +10,8 @@ from reverie.data.scene import UNITS, Layer
 from reverie.data.vocabulary import Concept
 
 LEAST = 8  # units that an icon is wide and high
+GAP = 120  # between things that stand apart, where one is 1000
+CELL = UNITS // 16  # units of the grid: 8 of 128 pixels, which a codec makes one latent
 
 
 @dataclass(frozen=True)
@@ -37,16 +39,16 @@ def box(icon: Icon, colour: str | None, long_side: int = 1000) -> Box:
 
 def crowd(one: Box, count: int, dice: Dice) -> list[Box]:
     """So many of a kind: in a row, or three with one above."""
-    step = one.width * dice.between(102, 112) // 100
+    step = one.width * 107 // 100
     if count == 3 and dice.chance(2):
-        above = replace(one, left=step // 2, top=-one.height * dice.between(96, 104) // 100)
+        above = replace(one, left=step // 2, top=-one.height)
         return [above, one, replace(one, left=step)]
     return [replace(one, left=step * number) for number in range(count)]
 
 
-def riding(rider: Box, vehicle: Box, concept: Concept, dice: Dice) -> list[Box]:
+def riding(rider: Box, vehicle: Box, concept: Concept) -> list[Box]:
     """The rider's feet at the vehicle's seat; half hidden by it where one sits inside."""
-    rider = rider.scaled(concept.scale * dice.between(92, 108) // 1000)
+    rider = rider.scaled(concept.scale // 10)
     across, down = (
         side * part // 1000 for side, part in zip((vehicle.width, vehicle.height), concept.seat, strict=True)
     )
@@ -59,22 +61,21 @@ def riding(rider: Box, vehicle: Box, concept: Concept, dice: Dice) -> list[Box]:
 def related(one: Box, two: Box, relation: str, dice: Dice) -> list[Box]:
     """The subject `one` and the other thing `two`, placed as the relation says."""
     side = dice.pick((-1, 1))
-    gap = dice.between(20, 110)
     floor = one.height - two.height  # the top of `two` when both stand on one floor
     middle = (one.width - two.width) // 2
     match relation:
         case "left of" | "right of" | "next to":
             first = relation == "left of" or (relation == "next to" and side < 0)
-            return [one, replace(two, left=one.width + gap if first else -two.width - gap, top=floor)]
+            return [one, replace(two, left=one.width + GAP if first else -two.width - GAP, top=floor)]
         case "above" | "under":
-            top = one.height + gap // 2 if relation == "above" else -two.height - gap // 2
-            return [one, replace(two, left=middle + dice.between(-80, 80), top=top)]
+            top = one.height + GAP if relation == "above" else -two.height - GAP
+            return [one, replace(two, left=middle, top=top)]
         case "holding":
             return [one, _held(one, two, side)]
         case "in front of":
-            return [_aside(one, two.scaled(125), side, -60, dice), one]
+            return [_aside(one, two.scaled(125), side, -60), one]
         case "behind":
-            return [one, _aside(one, two, side, 60, dice)]
+            return [one, _aside(one, two, side, 60)]
     raise AssertionError(relation)
 
 
@@ -85,32 +86,42 @@ def _held(one: Box, two: Box, side: int) -> Box:
     return replace(two, left=edge - two.width // 2, top=one.height * 95 // 100 - two.height)
 
 
-def _aside(one: Box, two: Box, side: int, lower: int, dice: Dice) -> Box:
+def _aside(one: Box, two: Box, side: int, lower: int) -> Box:
     """Partly over or under `one`, to one side; both can still be told."""
-    shift = side * (one.width + two.width) * dice.between(24, 30) // 100
+    shift = side * (one.width + two.width) * 27 // 100
     return replace(two, left=(one.width - two.width) // 2 + shift, top=one.height - two.height + lower)
 
 
-def fitted(boxes: list[Box], extent: int, ground: bool, dice: Dice) -> tuple[Layer, ...]:
-    """The group brought to `extent` at its longer side and into the picture, on the ground where there is one."""
+def fitted(boxes: list[Box], extent: int, ground: bool) -> tuple[Layer, ...]:
+    """The group brought to `extent` at its longer side and to the middle, or onto the ground where there is one."""
     left, top = min(box.left for box in boxes), min(box.top for box in boxes)
     width = max(box.left + box.width for box in boxes) - left
     height = max(box.top + box.height for box in boxes) - top
     longest = max(width, height)
     free_x, free_y = UNITS - width * extent // longest, UNITS - height * extent // longest
-    x = free_x // 2 + dice.between(-free_x // 3, free_x // 3)
-    floor = free_y - dice.between(free_y // 8, free_y // 3)
-    y = floor if ground else free_y // 2 + dice.between(-free_y // 5, free_y // 5)
+    x, y = free_x // 2, free_y * 4 // 5 if ground else free_y // 2
     return tuple(
-        Layer(
-            box.icon.kind,
-            box.icon.name,
-            box.icon.role,
-            box.colour,
-            x + (box.left - left) * extent // longest,
-            y + (box.top - top) * extent // longest,
-            max(box.width * extent // longest, LEAST),
-            max(box.height * extent // longest, LEAST),
+        _snapped(
+            replace(
+                box,
+                left=x + (box.left - left) * extent // longest,
+                top=y + (box.top - top) * extent // longest,
+                width=max(box.width * extent // longest, LEAST),
+                height=max(box.height * extent // longest, LEAST),
+            )
         )
         for box in boxes
     )
+
+
+def _snapped(box: Box) -> Layer:
+    """The box on a coarse grid, in one of few sizes, its feet where they were: so that what stands elsewhere is the
+    same picture moved, in pixels and in the latents of a codec. A little lower rather than higher, for no gap shows.
+    """
+    longest = max(box.width, box.height)
+    size = 2 * CELL * max(round(longest / (2 * CELL)), 1)
+    width, height = box.width * size // longest, box.height * size // longest
+    left = 2 * CELL * round((box.left + (box.width - width) // 2) / (2 * CELL))
+    top = CELL * round((box.top + box.height - height + CELL // 4) / CELL)
+    left, top = min(max(left, 0), UNITS - width), min(max(top, 0), UNITS - height)
+    return Layer(box.icon.kind, box.icon.name, box.icon.role, box.colour, left, top, width, height)

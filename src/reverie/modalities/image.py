@@ -36,6 +36,7 @@ class Image:
     family = Diffusion()
     request = DiffusionRequest
     needs = ("codec", "encoder", "find_data")  # what `engine.fresh` gives to `fresh`
+    styles: tuple[str, ...] = ()  # of scenes, to learn; () is all that there are
     presets: ClassVar[dict[str, DenoiserConfig]] = {
         "tiny": DenoiserConfig(width=128, depth=4, num_heads=2, mlp_width=512),
         "small": DenoiserConfig(width=320, depth=10, num_heads=5, mlp_width=1280),
@@ -64,7 +65,7 @@ class Image:
     def examples(self, source: str, *, held_out: bool) -> Captioned:
         """Pictures of the data set `source`, or those with pairs of things that learning never sees."""
         path = self._find_data(source, self.size_px)
-        return Captioned(Scenes(path, self.size_px, "held_out" if held_out else "train"))
+        return Captioned(Scenes(path, self.size_px, "held_out" if held_out else "train", self.styles))
 
     def batch(self, examples: Sequence[Example]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Pictures as latents (B, C, F, H, W), and their captions as states (B, T, E) with a mask (B, T)."""
