@@ -19,6 +19,7 @@ from reverie.types import DiffusionRequest, Step
 
 PATH = Flow()
 DROPPED = 0.1  # the share of examples whose prompt is not told, so that guidance has something to go away from
+LOOKS = 4  # at each sample in a step of training
 LEAST_TIME = 1e-3  # where the velocity is still a number
 
 
@@ -36,14 +37,18 @@ class Diffusion:
         return model
 
     def loss(self, model: Denoiser, batch: Tensor, condition: Condition, rng: torch.Generator) -> Tensor:
-        """Mean squared error of the velocity of samples (B, C, F, H, W), at times of arXiv:2403.03206, section 3.1."""
-        states, mask = condition
-        n, device = len(batch), batch.device
-        t = torch.sigmoid(torch.randn(n, generator=rng, device=device))
+        """Mean squared error of the velocity of samples (B, C, F, H, W), each at `LOOKS` times and with as many noises.
+
+        Making a sample costs a third of a look at it, and the noise varies more than the samples do.
+        """
+        n, device = LOOKS * len(batch), batch.device
+        clean = batch.repeat(LOOKS, 1, 1, 1, 1)
+        t = spread_times(n, rng, device)
         told = torch.rand(n, generator=rng, device=device) >= DROPPED
-        x = PATH.mix(batch, torch.randn(batch.shape, generator=rng, device=device), t)
-        states, mask = states.to(device) * told[:, None, None], mask.to(device) & told[:, None]
-        error = (denoise(model, x, t, states, mask) - batch).square().flatten(1).mean(1)  # (B,)
+        x = PATH.mix(clean, torch.randn(clean.shape, generator=rng, device=device), t)
+        states, mask = (part.to(device).repeat(LOOKS, *[1] * (part.ndim - 1)) for part in condition)
+        states, mask = states * told[:, None, None], mask & told[:, None]
+        error = (denoise(model, x, t, states, mask) - clean).square().flatten(1).mean(1)  # (n,)
         loss: Tensor = (error / t.clamp_min(LEAST_TIME).square()).mean()
         return loss
 
@@ -57,6 +62,15 @@ class Diffusion:
             return denoise(model, x, t.to(device, torch.float32).expand(len(x)), *told)
 
         return generate(look, condition, request, shape, path=PATH, schedule=uniform, device=device)
+
+
+def spread_times(n: int, rng: torch.Generator, device: torch.device) -> Tensor:
+    """n times (n,) as of arXiv:2403.03206, section 3.1, one from each n-th part of their distribution.
+
+    So every batch has all times, and its loss varies less (arXiv:2107.00630, appendix I.1).
+    """
+    parts = torch.arange(n, device=device) + torch.rand(n, generator=rng, device=device)
+    return torch.sigmoid(torch.special.ndtri((parts / n).clamp(1e-6, 1 - 1e-6)))
 
 
 def denoise(model: Denoiser, x: Tensor, t: Tensor, states: Tensor, mask: Tensor) -> Tensor:
