@@ -94,6 +94,7 @@ def medium(space: str, codec: Path, settings: list[str]) -> tuple[Image, Denoise
     side, patch = (SIDE_PX // 8, 2) if space == "latents" else (SIDE_PX, 16)
     config = replace(config, side=side, patch=patch)
     made = Image.fresh("scenes", config, chosen, engine.prompt_encoder(), engine.find_data)
+    made[0].styles = ("noto",)
     if space == "stem":
         made[0].family = StemmedDiffusion()
     return made
@@ -126,7 +127,7 @@ def main() -> None:
         learner, config = medium(space, options.codec, options.set)
         training = Training(
             config,
-            batch=64,
+            batch=16,
             max_minutes=options.minutes,
             matrix_rate=0.01,
             rate=1.5e-3,

@@ -246,7 +246,7 @@ def test_train_says_where_the_model_is_and_goes_on_when_repeated(tmp_path: Path)
     first = reverie(*command)
     assert first.exit_code == 0, first.output
     assert first.stdout == f"{folder}/model\n"
-    assert "begins; all of it is kept in" in first.stderr
+    assert "begins with a held-out loss of" in first.stderr
     assert "step 4 of 4, loss" in first.stderr
     command[command.index("4")] = "6"
     again = reverie(*command)

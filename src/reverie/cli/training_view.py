@@ -65,6 +65,8 @@ class TrainingView:
         for text in event.notes:
             self._say(f"{text}; an older checkpoint is used.")
         where = f"goes on after step {event.step:,}" if event.step else "begins"
+        if event.held_out is not None:
+            where += f" with a held-out loss of {event.held_out:.3f}"
         self._say(f"A model of {event.num_weights:,} weights {where}; all of it is kept in {event.folder}")
 
     def _go_on(self, event: Progress) -> None:

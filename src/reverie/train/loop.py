@@ -122,10 +122,12 @@ class Loop:
     def start(self, notes: tuple[str, ...]) -> Started:
         """What there is to say before the first step."""
         trainer = self.trainer
+        measured = trainer.step == 0 and trainer.training.evaluate_every_steps > 0
+        held_out = trainer.evaluate(self.held_out) if measured else None
         first = trainer.learner.batch([self.examples.item(trainer.training.seed, 0)])[0]
         tokens = None if first.is_floating_point() else first[0].numel() - 1
         num_weights = facts(trainer)["weights"]
-        return Started(self.folder, trainer.step, num_weights, trainer.training.batch, tokens, notes)
+        return Started(self.folder, trainer.step, num_weights, trainer.training.batch, tokens, notes, held_out)
 
     def end(self, *, finished: bool) -> Ended:
         """What there is to say after the last step, which is saved if a wish to stop came too late for that."""

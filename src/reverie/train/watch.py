@@ -17,7 +17,10 @@ LOG, BOARD = "log.jsonl", "tensorboard"
 
 @dataclass(frozen=True)
 class Started:
-    """A run begins, or goes on after `step` steps. notes: what the person should know, such as a broken checkpoint."""
+    """A run begins, or goes on after `step` steps. notes: what the person should know, such as a broken checkpoint.
+
+    held_out: the loss on what is never learnt from, before the first step.
+    """
 
     folder: Path
     step: int
@@ -25,6 +28,7 @@ class Started:
     num_examples: int  # a step
     tokens_per_example: int | None
     notes: tuple[str, ...] = ()
+    held_out: float | None = None
 
 
 @dataclass(frozen=True)
