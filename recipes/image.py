@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--codec", type=Path, required=True, help="a folder that recipes/image_codec.py made")
     parser.add_argument("--minutes", type=float, default=600, help="of training, all earlier ones included")
     parser.add_argument("--depth", type=int, default=Image.presets["small"].depth, help="blocks")
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--decay", type=float, default=0.0)
     parser.add_argument("--styles", default="noto", help="of the scenes, with commas; empty: all")
     parser.add_argument("--seed", type=int, default=0, help="another one shows other pictures")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from reverie.diffusion.codec import Codec, CodecConfig, reconstruction_loss
-from reverie.diffusion.family import Diffusion, denoise
+from reverie.diffusion.family import Diffusion, denoise, spread_times
 from reverie.diffusion.model import Denoiser, DenoiserConfig, axis_frequencies, from_patches, to_patches
 from reverie.layers import Attend, rope_table, rotate
 
@@ -124,6 +124,31 @@ def test_the_loss_ignores_prompts_that_are_dropped_and_repeats_with_its_seed() -
         Diffusion().loss(denoiser(), x, (prompt, mask), torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
     ]
     assert losses[0] == losses[1] != losses[2]
+
+
+def test_a_step_looks_at_every_part_of_the_times_once() -> None:
+    times = spread_times(64, torch.Generator().manual_seed(0), torch.device("cpu"))
+    share_below = torch.special.ndtr(torch.logit(times))  # uniform for times of a logistic-normal distribution
+    assert sorted((share_below * 64).long().tolist()) == list(range(64))
+    assert not torch.equal(times, spread_times(64, torch.Generator().manual_seed(1), torch.device("cpu")))
+
+
+def test_every_sample_is_looked_at_at_early_and_at_late_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reverie.diffusion.family.DROPPED", 0.0)
+    seen: list[tuple[float, float]] = []
+
+    class Watched(Denoiser):
+        def forward(self, x: Tensor, t: Tensor, prompt: Tensor, mask: Tensor) -> Tensor:
+            seen.extend(zip(prompt[:, 0, 0].tolist(), t.tolist(), strict=True))
+            return super().forward(x, t, prompt, mask)
+
+    x, _, prompt, mask = inputs()
+    prompt[:, 0, 0] = torch.tensor([1.0, 2.0, 3.0])  # names the sample
+    Diffusion().loss(Watched(CONFIG), x, (prompt, mask), torch.Generator().manual_seed(3))
+    assert len(seen) == 12
+    for sample in (1.0, 2.0, 3.0):
+        times = [t for name, t in seen if name == sample]
+        assert min(times) < 0.4 < 0.6 < max(times)
 
 
 def test_the_codec_keeps_shapes_and_standardises_its_latents() -> None:

@@ -43,9 +43,9 @@ class Image:
         "medium": DenoiserConfig(width=512, depth=12, num_heads=8, mlp_width=2048),
     }
     recipes: ClassVar[dict[str, Mapping[str, Any]]] = {
-        "tiny": {"batch": 32, "max_steps": 2000, "ema": 0.999, "num_workers": 1},
-        "small": {"batch": 64, "max_steps": 20_000, "ema": 0.9995, "num_workers": 1},
-        "medium": {"batch": 128, "max_steps": 50_000, "ema": 0.9998, "num_workers": 2},
+        "tiny": {"batch": 8, "max_steps": 2000, "ema": 0.999, "num_workers": 1},
+        "small": {"batch": 16, "max_steps": 20_000, "ema": 0.9995, "num_workers": 1},
+        "medium": {"batch": 32, "max_steps": 50_000, "ema": 0.9998, "num_workers": 2},
     }
 
     def __init__(self, codec: Codec, encoder: PromptEncoder, size_px: int, find_data: FindData) -> None:
