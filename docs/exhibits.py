@@ -45,7 +45,7 @@ def section(maker: Maker) -> str:
     lines = [f"### {maker.name}\n", f"*{maker.title}.* {maker.question}\n", " ".join(said[0].split()) + "\n"]
     if maker.options:
         lines += ["| option | kind | default |", "|---|---|---|"]
-        lines += [f"| `{name}` | {maker.kinds[name]} | {_default(value)} |" for name, value in maker.options.items()]
+        lines += [f"| `{name}` | {_kind(maker, name)} | {_default(value)} |" for name, value in maker.options.items()]
         lines.append("")
     if len(said) > 1:
         explained, data, told = said[1].partition("data:")
@@ -54,6 +54,11 @@ def section(maker: Maker) -> str:
         if data:
             lines.append(f"Data, version {maker.version}:\n\n```text\n{told.strip()}\n```\n")
     return "\n".join(lines)
+
+
+def _kind(maker: Maker, name: str) -> str:
+    """What an option can be."""
+    return ", ".join(maker.choices.get(name, [maker.kinds[name]]))
 
 
 def _default(value: object) -> str:

@@ -1,11 +1,16 @@
-"""What many tests share: the default model, fetched once as a user would fetch it."""
+"""What many tests share: the default model, fetched as a user would fetch it; tiny models, and a server of them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+from openai import OpenAI
 
+import serve_setup
+from reverie.engine import Model
 from reverie.hub.catalogue import entry
 from reverie.hub.sources import fetch
 
@@ -14,3 +19,28 @@ from reverie.hub.sources import fetch
 def smollm2_path() -> Path:
     """The verified GGUF file of the default text model."""
     return fetch(entry("smollm2"))
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The folders of a tiny model that writes and one that draws."""
+    return serve_setup.write_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def http(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    """A server of the tiny models."""
+    with serve_setup.served(tmp_path_factory.mktemp("home"), models) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def client(http: httpx.Client) -> OpenAI:
+    """OpenAI's own client of that server."""
+    return OpenAI(base_url=f"{http.base_url}/v1", api_key="none", max_retries=0)
+
+
+@pytest.fixture(scope="module")
+def writer(models: dict[str, str]) -> Model:
+    """The tiny model that writes, beside the server."""
+    return serve_setup.load(models[serve_setup.WRITER])

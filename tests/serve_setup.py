@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -66,6 +70,32 @@ def served(home: Path, models: dict[str, str], **options: Any) -> Iterator[httpx
         thread.join(30)
         store.close()
         assert not thread.is_alive()
+
+
+def environment(home: Path) -> dict[str, str]:
+    """Of a program that keeps its files in `home` and fetches nothing."""
+    return {**os.environ, "REVERIE_HOME": str(home), "REVERIE_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+
+
+@contextmanager
+def running(
+    home: Path, *arguments: str, port: int = 0, key: str = ""
+) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
+    """`reverie serve` as a process of its own, and a client of it; afterwards it is killed. port: 0 is any free one."""
+    command = [sys.executable, "-m", "reverie", "serve", "--port", str(port), *arguments]
+    own = {**environment(home), "REVERIE_API_KEY": key}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=own)
+    assert process.stderr is not None
+    try:
+        line = process.stderr.readline()
+        found = re.search(r"http://\S+", line)
+        assert found is not None, line + process.stderr.read()
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        with httpx.Client(base_url=found[0], timeout=30, headers=headers) as client:
+            yield process, client
+    finally:
+        process.kill()
+        process.wait()
 
 
 def events(response: httpx.Response) -> Iterator[tuple[str, Any]]:

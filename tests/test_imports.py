@@ -26,7 +26,7 @@ LEVELS: list[set[str]] = [
     {"lm", "diffusion", "data"},
     {"modalities"},
     {"hub"},
-    {"engine"},
+    {"engine", "database"},
     {"tasks", "drawing", "train", "explain", "evaluate"},
     {"learn"},
     {"serve"},

@@ -135,8 +135,8 @@ def test_mistakes_are_told_at_once(model: Model) -> None:
 def test_a_model_that_memory_cannot_hold_is_refused_before_it_is_read(
     smollm2_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "physical_bytes", lambda: 200e6)
-    with pytest.raises(ReverieError, match=r"needs 0\.3 GB of memory and this machine has 0\.2 GB"):
+    monkeypatch.setattr(engine, "free_bytes", lambda: 200e6)
+    with pytest.raises(ReverieError, match=r"needs 0\.3 GB of memory and 0\.2 GB are free"):
         load(str(smollm2_path))
 
 

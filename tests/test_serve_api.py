@@ -17,20 +17,15 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from reverie import drawing, media
+from reverie import drawing, media, tasks
 from reverie.serve.shapes import GenerationSettings
 from reverie.types import DiffusionRequest, LMRequest
-from serve_setup import DRAWER, WRITER, error, events, generate, load, served, until, write_models
+from serve_setup import DRAWER, WRITER, error, events, generate, load, served, until
 
 PANDA = "a red panda riding a skateboard"
 WRITE: dict[str, Any] = {"model": WRITER, "prompt": "the robot dog", "settings": {"max_tokens": 12, "seed": 7}}
 DRAW: dict[str, Any] = {"model": DRAWER, "prompt": PANDA, "settings": {"steps": 6, "seed": 7}}
 LONG = {"model": DRAWER, "prompt": PANDA, "settings": {"steps": 1000, "sampler": "euler"}}
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return write_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +82,18 @@ def test_the_candidates_of_each_token_come_with_it(api: httpx.Client) -> None:
         assert token["logprob"] <= 0
 
 
+def test_a_candidate_that_is_half_a_character_is_shown_as_its_byte(api: httpx.Client) -> None:
+    told = generate(api, {**WRITE, "settings": {"max_tokens": 8, "seed": 1, "num_logprobs": 20}})
+    tokens = [token for name, event in told if name == "step" for token in event["tokens"] or []]
+    seen = [each for token in tokens for each in (token, *token["candidates"])]
+    halves = [each for each in seen if each["bytes"] and each["bytes"][0] >= 0x80]
+    assert halves
+    assert all(each["text"] == "".join(f"<0x{byte:02X}>" for byte in each["bytes"]) for each in halves)
+    assert all(each["text"].encode() == bytes(each["bytes"]) for each in seen if each["bytes"] and each not in halves)
+    spelt = b"".join(bytes(token["bytes"]) for token in tokens)
+    assert spelt.decode("utf-8", "replace") == told[-1][1]["text"]
+
+
 def test_a_task_and_a_conversation_are_answered(api: httpx.Client) -> None:
     few = {"max_tokens": 3, "seed": 1}
     for task in ("write", "code", "ask", "summarize", "chat"):
@@ -100,7 +107,9 @@ def test_a_task_and_a_conversation_are_answered(api: httpx.Client) -> None:
     assert done["item"] is None
 
 
-def test_a_text_longer_than_the_context_is_summarised_part_by_part(api: httpx.Client) -> None:
+def test_a_text_longer_than_the_context_is_summarised_as_the_command_line_does(
+    api: httpx.Client, models: dict[str, str]
+) -> None:
     tale = " ".join(f"The dog number {number} ran into the garden." for number in range(30))
     wanted = {"model": WRITER, "prompt": tale, "task": "summarize", "settings": {"max_tokens": 8, "seed": 1}}
     told = generate(api, wanted)
@@ -108,7 +117,8 @@ def test_a_text_longer_than_the_context_is_summarised_part_by_part(api: httpx.Cl
     assert (name, done["state"]) == ("done", "done")
     assert done["timing"]["prompt_tokens"] > 128  # the model's context: it cannot have been read at once
     assert "".join(event["text"] or "" for name, event in told if name == "step") == done["text"]
-    assert generate(api, wanted)[-1][1]["text"] == done["text"]
+    alone = tasks.summarize(load(models[WRITER]), tale, max_tokens=8, seed=1).text()
+    assert generate(api, wanted)[-1][1]["text"] == done["text"] == alone
 
 
 def test_a_picture_begins_from_another_and_keeps_what_the_mask_keeps(api: httpx.Client) -> None:

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
-from serve_setup import WRITER, error, events, until, write_models
+from serve_setup import WRITER, environment, error, events, running, until, write_models
 
 ENDLESS = {"model": WRITER, "prompt": "the", "settings": {"max_tokens": 1_000_000, "slide": True, "temperature": 0.0}}
 KEY = "secret"
@@ -29,30 +24,14 @@ def writer(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_models(tmp_path_factory.mktemp("models"))[WRITER]
 
 
-def environment(home: Path) -> dict[str, str]:
-    own = {"REVERIE_HOME": str(home), "REVERIE_API_KEY": KEY, "REVERIE_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    return {**os.environ, **own}
-
-
-@contextmanager
-def running(home: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], httpx.Client]]:
-    process = subprocess.Popen([*COMMAND, "0", *arguments], stderr=subprocess.PIPE, text=True, env=environment(home))
-    assert process.stderr is not None
-    try:
-        line = process.stderr.readline()
-        found = re.search(r"http://\S+", line)
-        assert found is not None, line + process.stderr.read()
-        headers = {"Authorization": f"Bearer {KEY}"}
-        with httpx.Client(base_url=found[0], timeout=30, headers=headers) as client:
-            yield process, client
-    finally:
-        process.kill()
-        process.wait()
-
-
 def refused(home: Path, *arguments: str) -> str:
     result = subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, env=environment(home), timeout=60, check=False
+        [*COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        env={**environment(home), "REVERIE_API_KEY": KEY},
+        timeout=60,
+        check=False,
     )
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
@@ -61,7 +40,7 @@ def refused(home: Path, *arguments: str) -> str:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
 def test_it_ends_cleanly_and_what_ran_is_interrupted_and_starts_again(tmp_path: Path, writer: str) -> None:
-    with running(tmp_path, "-m", writer) as (process, client):
+    with running(tmp_path, "-m", writer, key=KEY) as (process, client):
         assert client.get("/healthz").json()["status"] == "ok"
         assert error(client.get("/api/jobs", headers={"Authorization": ""}), 401)  # it took the key of its environment
         assert "Another server" in refused(tmp_path, "0", "-m", writer)
@@ -81,12 +60,12 @@ def test_it_ends_cleanly_and_what_ran_is_interrupted_and_starts_again(tmp_path: 
         assert "Traceback" not in log
         lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
         assert "/healthz" in {line["route"] for line in lines if line["event"] == "request"}
-    with running(tmp_path, "-m", writer) as (process, client):
+    with running(tmp_path, "-m", writer, key=KEY) as (process, client):
         assert client.get(f"/api/jobs/{job}").json()["state"] == "interrupted"
         waits = client.post("/api/jobs", json=ENDLESS).json()["id"]
         until(lambda: client.get(f"/api/jobs/{waits}").json()["state"] == "running")
         process.send_signal(signal.SIGKILL)
-    with running(tmp_path, "-m", writer) as (process, client):
+    with running(tmp_path, "-m", writer, key=KEY) as (process, client):
         assert client.get(f"/api/jobs/{waits}").json()["state"] == "interrupted"
         again = client.post(f"/api/jobs/{waits}/again").json()["id"]
         until(lambda: client.get(f"/api/jobs/{again}").json()["state"] == "running")

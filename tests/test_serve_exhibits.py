@@ -72,8 +72,10 @@ def test_all_exhibits_are_listed_with_their_options(api: httpx.Client) -> None:
     told = {each["name"]: each for each in api.get("/api/exhibits").json()["exhibits"]}
     assert list(told) == exhibits()
     sampling = {option["name"]: option for option in told["sampling"]["options"]}
-    assert sampling["temperature"] == {"name": "temperature", "kind": "float", "default": 0.7}
-    assert {"name": "layer", "kind": "int", "default": None} in told["attention"]["options"]
+    assert sampling["temperature"] == {"name": "temperature", "kind": "float", "default": 0.7, "choices": []}
+    view = {"name": "view", "kind": "str", "default": "head", "choices": ["head", "average", "rollout"]}
+    assert view in told["attention"]["options"]
+    assert {"name": "layer", "kind": "int", "default": None, "choices": []} in told["attention"]["options"]
     assert [name for name, each in told.items() if each["takes_picture"]] == ["noise", "parts"]
     assert all(option["name"] != "picture" for each in told.values() for option in each["options"])
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,33 +15,15 @@ import pytest
 import torch
 from openai import AsyncOpenAI, OpenAI
 
+import tiny_models
+from reverie import engine
 from reverie.engine import Model
 from reverie.types import Message
-from serve_setup import DRAWER, WRITER, load, served, write_models
+from serve_setup import DRAWER, WRITER, served
 
 ASKED: Any = {"model": WRITER, "messages": [{"role": "user", "content": "the robot dog"}], "temperature": 1}
+END_TOKEN = tiny_models.bpe().token_to_id(tiny_models.END)
 CONTINUED: Any = {"model": WRITER, "prompt": "the robot dog", "temperature": 1, "max_tokens": 12}
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return write_models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
-def http(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    with served(tmp_path_factory.mktemp("home"), models) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def client(http: httpx.Client) -> OpenAI:
-    return OpenAI(base_url=f"{http.base_url}/v1", api_key="none", max_retries=0)
-
-
-@pytest.fixture(scope="module")
-def writer(models: dict[str, str]) -> Model:
-    return load(models[WRITER])
 
 
 def refused(error: openai.APIStatusError) -> tuple[Any, ...]:
@@ -132,6 +113,32 @@ def test_log_probabilities_of_an_answer(client: OpenAI) -> None:
     chunks = client.chat.completions.create(**asked, stream=True)
     streamed = [t for chunk in chunks if chunk.choices[0].logprobs for t in chunk.choices[0].logprobs.content or []]
     assert streamed == content
+
+
+def test_half_a_character_is_told_in_bytes(client: OpenAI, writer: Model) -> None:
+    reply = client.chat.completions.create(**ASKED, seed=2, max_tokens=8, logprobs=True, top_logprobs=20)
+    assert reply.choices[0].logprobs is not None
+    told = [each for token in reply.choices[0].logprobs.content or [] for each in (token, *token.top_logprobs)]
+    ids = {writer.medium.tokenizer.token_text(token): token for token in range(writer.core.config.vocab_size)}
+    assert all(bytes(each.bytes or []) == writer.medium.tokenizer.token_bytes(ids[each.token]) for each in told)
+    assert any(each.bytes and each.bytes[0] >= 0x80 for each in told)  # no character by themselves
+    assert "\ufffd" not in "".join(each.token for each in told)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_tokens_and_steps_are_counted(http: httpx.Client, client: OpenAI, stream: bool) -> None:
+    def figure(name: str) -> float:
+        lines = http.get("/metrics").text.splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
+
+    tokens, steps = figure("reverie_tokens_total"), figure("reverie_step_seconds_count")
+    asked = CONTINUED | {"seed": 1, "n": 2, "max_tokens": 5, "logit_bias": {str(END_TOKEN): -100}}
+    if stream:
+        list(client.completions.create(**asked, stream=True))
+    else:
+        client.completions.create(**asked)
+    assert figure("reverie_tokens_total") == tokens + 10
+    assert figure("reverie_step_seconds_count") >= steps + 10
 
 
 def test_a_bias_and_penalties_reach_the_model(client: OpenAI) -> None:
@@ -305,6 +312,19 @@ def test_an_empty_prompt_and_a_model_of_the_wrong_kind_are_refused(client: OpenA
         client.chat.completions.create(**ASKED | {"model": DRAWER})
     with pytest.raises(openai.BadRequestError, match="choose one that draws"):
         client.images.generate(model=WRITER, prompt="a cat")
+
+
+def test_a_model_that_does_not_fit_is_refused_and_the_server_goes_on(
+    models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(tmp_path, models) as http:
+        client = OpenAI(base_url=f"{http.base_url}/v1", api_key="none", max_retries=0)
+        with monkeypatch.context() as patch:
+            patch.setattr(engine, "free_bytes", lambda: 0.0)
+            with pytest.raises(openai.InternalServerError, match="GB are free") as caught:
+                client.chat.completions.create(**ASKED, max_tokens=2)
+            assert caught.value.status_code == 503
+        assert client.chat.completions.create(**ASKED, max_tokens=2).choices
 
 
 def test_a_full_line_says_when_to_come_again(models: dict[str, str], tmp_path: Path) -> None:

@@ -26,30 +26,9 @@ from reverie.engine import Model
 from reverie.hub.catalogue import entry
 from reverie.hub.sources import fetch
 from reverie.types import Message, ReverieError
-from serve_setup import DRAWER, WRITER, load, served, write_models
+from serve_setup import DRAWER, WRITER, served
 
 ASKED: Any = {"model": WRITER, "messages": [{"role": "user", "content": "the robot dog"}], "temperature": 1}
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return write_models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
-def http(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    with served(tmp_path_factory.mktemp("home"), models) as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def client(http: httpx.Client) -> OpenAI:
-    return OpenAI(base_url=f"{http.base_url}/v1", api_key="none", max_retries=0)
-
-
-@pytest.fixture(scope="module")
-def writer(models: dict[str, str]) -> Model:
-    return load(models[WRITER])
 
 
 # --- pictures ---
@@ -241,6 +220,19 @@ def test_the_client_of_the_readme_gets_an_answer(real: str, capsys: pytest.Captu
     assert "http://localhost:8321/v1" in example
     exec(compile(example.replace("http://localhost:8321/v1", real), "README.md", "exec"), {})
     assert len(capsys.readouterr().out.split()) > 10
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_the_curl_line_of_the_readme_gets_the_answer_shown_there(real: str) -> None:
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    command, shown = re.findall(r"^\$ (curl (?:.*\\\n)*.*)\n((?:.+\n)+?)```", readme, re.MULTILINE)[0]
+    assert "localhost:8321/v1" in command
+    line = command.replace("http://", "").replace("localhost:8321/v1", real)
+    result = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True, timeout=120)
+    told, reply = json.loads(shown.replace("\n ", " ")), json.loads(result.stdout)
+    assert reply.keys() == told.keys()
+    assert reply["choices"] == told["choices"]
+    assert reply["usage"] == told["usage"]
 
 
 HARNESS = shutil.which("lm_eval")  # in any environment: to the server it is one more client

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,60 +13,22 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, Request, Route, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Request, Route, expect
 
-import reverie
 import serve_setup
 from reverie import engine
 from serve_setup import served, until
+from studio_setup import AUDIT, AXE, NEEDS, PAGES, Studio, opened, started
 
-ROOT = Path(reverie.__file__).parents[2]
-BUILT = ROOT / "src" / "reverie" / "serve" / "studio"
-AXE = ROOT / "studio" / "node_modules" / "axe-core" / "axe.min.js"
-AUDIT = """async () => (await axe.run()).violations
-    .filter((found) => ["serious", "critical"].includes(found.impact))
-    .map((found) => `${found.id}: ${found.nodes[0].html.slice(0, 200)}`)"""
-PAGES = ("/", "/write", "/draw", "/queue", "/gallery", "/inside", "/learn", "/quiz", "/models", "/train")
 SLOW_SECONDS = 0.05  # a token or a step of models that are to be stopped
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Debian's chromium: apt install chromium"),
-    pytest.mark.skipif(not (BUILT / "index.html").is_file(), reason="needs the built studio: make studio"),
-]
-
-
-@dataclass
-class Studio:
-    """A page of the studio, the API behind it, and what went wrong in the browser."""
-
-    page: Page
-    api: httpx.Client
-    wrong: list[str] = field(default_factory=list)
-
-    def open(self, path: str) -> Page:
-        """Goes to a page and waits until it is there."""
-        self.page.goto(f"{str(self.api.base_url).rstrip('/')}{path}")
-        self.page.locator("main h1").wait_for()
-        return self.page
-
-    def jobs(self) -> list[dict[str, Any]]:
-        return list(self.api.get("/api/jobs").json()["jobs"])
-
-    def items(self) -> list[dict[str, Any]]:
-        return list(self.api.get("/api/gallery").json()["items"])
+pytestmark = NEEDS
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+    with started() as browser:
         yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return serve_setup.write_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")
@@ -93,24 +53,16 @@ def slow_server(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory
             yield api
 
 
-def _studio(browser: Browser, api: httpx.Client, **options: Any) -> Iterator[Studio]:
-    context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce", **options})
-    context.set_default_timeout(20_000)
-    studio = Studio(context.new_page(), api)
-    studio.page.on("pageerror", lambda error: studio.wrong.append(str(error)))
-    studio.page.on("console", lambda told: studio.wrong.append(told.text) if told.type == "error" else None)
-    yield studio
-    context.close()
-
-
 @pytest.fixture
 def studio(browser: Browser, server: httpx.Client) -> Iterator[Studio]:
-    yield from _studio(browser, server)
+    with opened(browser, server) as studio:
+        yield studio
 
 
 @pytest.fixture
 def slow_studio(browser: Browser, slow_server: httpx.Client) -> Iterator[Studio]:
-    yield from _studio(browser, slow_server)
+    with opened(browser, slow_server) as studio:
+        yield studio
 
 
 # --- all pages ---
@@ -124,7 +76,7 @@ def _note(asked: set[str], request: Request) -> None:
 def test_every_page_fits_is_accessible_and_keeps_to_itself(
     browser: Browser, server: httpx.Client, width: int, scheme: str
 ) -> None:
-    for studio in _studio(browser, server, viewport={"width": width, "height": 800}, color_scheme=scheme):
+    with opened(browser, server, viewport={"width": width, "height": 800}, color_scheme=scheme) as studio:
         asked: set[str] = set()
         studio.page.on("request", partial(_note, asked))
         studio.page.add_init_script(path=AXE)
@@ -434,35 +386,17 @@ def test_a_whole_quiz_is_taken(studio: Studio) -> None:
     assert studio.wrong == []
 
 
-# --- when the server goes away ---
-
-
-def test_a_server_that_is_gone_is_told_of_and_what_was_made_is_there_again(
-    browser: Browser, models: dict[str, str], tmp_path: Path
-) -> None:
-    with served(tmp_path, models) as api:
-        for studio in _studio(browser, api):
-            page = studio.open("/draw?steps=2&seed=3&lock=1&prompt=a+cat+to+keep")
-            page.get_by_role("button", name="Draw", exact=True).click()
-            page.get_by_role("link", name="Save").wait_for()
-            page.route("**/api/generate", lambda route: route.abort("connectionrefused"))
-            page.get_by_role("button", name="Draw", exact=True).click()
-            expect(page.get_by_role("alert")).to_contain_text("reverie studio")
-    with served(tmp_path, models) as api:
-        for studio in _studio(browser, api):
-            page = studio.open("/gallery")
-            expect(page.locator(".caption")).to_have_text(["a cat to keep"])
+# --- a server with a key ---
 
 
 def test_a_server_with_a_key_asks_for_it_once(browser: Browser, models: dict[str, str], tmp_path: Path) -> None:
-    with served(tmp_path, models, api_key="open sesame") as api:
-        for studio in _studio(browser, api):
-            page = studio.open("/gallery")
-            page.get_by_label("Key").fill("wrong")
-            page.keyboard.press("Enter")
-            expect(page.get_by_role("alert")).to_contain_text("The key is wrong")
-            page.get_by_label("Key").fill("open sesame")
-            page.keyboard.press("Enter")
-            expect(page.get_by_text("Nothing has been made yet.")).to_be_visible()
-            page.reload()
-            expect(page.get_by_text("Nothing has been made yet.")).to_be_visible()
+    with served(tmp_path, models, api_key="open sesame") as api, opened(browser, api) as studio:
+        page = studio.open("/gallery")
+        page.get_by_label("Key").fill("wrong")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("alert")).to_contain_text("The key is wrong")
+        page.get_by_label("Key").fill("open sesame")
+        page.keyboard.press("Enter")
+        expect(page.get_by_text("Nothing has been made yet.")).to_be_visible()
+        page.reload()
+        expect(page.get_by_text("Nothing has been made yet.")).to_be_visible()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import threading
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -18,6 +20,7 @@ from reverie import engine
 from reverie.engine import Model, Placement
 from reverie.lm import generate
 from reverie.serve import ticket as tickets
+from reverie.serve.errors import Refused
 from reverie.serve.ticket import Ticket
 from reverie.serve.worker import UNFORESEEN, Full, Worker
 from reverie.types import ReverieError, Step
@@ -357,6 +360,37 @@ def test_few_models_stay_and_those_in_use_do(models: dict[str, Model]) -> None:
     run(visits())
     worker.stop(finish_seconds=0)
     assert loader.asked == ["a", "b", "c", "b"]
+
+
+def test_models_that_nobody_uses_make_room_for_one_that_does_not_fit(models: dict[str, Model]) -> None:
+    """As if two models had room in memory at a time."""
+    held: list[weakref.ref[Model]] = []
+
+    def load(name: str) -> Model:
+        if name == "giant" or sum(each() is not None for each in held) >= 2:
+            raise engine.NoRoomError(f"{name} needs more than there is.")
+        model = copy.copy(models[WRITER])
+        held.append(weakref.ref(model))
+        return model
+
+    worker = Worker(load)
+    worker.start()
+
+    async def visits() -> None:
+        busy = worker.submit("a", "dog", **LONG)
+        await until(lambda: busy.state == "running")
+        for name in ("b", "c"):  # c has the place of b: a is in use
+            assert await worker.call(name, lambda model: model.name) == models[WRITER].name
+        for _ in range(2):
+            with pytest.raises(Refused, match="giant needs more") as caught:
+                await worker.call("giant", lambda model: model)
+            assert caught.value.status == 503
+        assert busy.state == "running"
+        busy.cancel()
+        await read(busy)
+
+    run(visits())
+    worker.stop(finish_seconds=0)
 
 
 def test_a_loading_model_holds_nobody_else_up(loader: Loader, models: dict[str, Model]) -> None:

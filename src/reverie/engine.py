@@ -7,6 +7,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,10 @@ from reverie.lm.prompt_states import PromptEncoder
 from reverie.lm.sentence import SentenceEncoder
 from reverie.modalities import modality
 from reverie.types import Artifact, Message, Request, ReverieError, Step
+
+
+class NoRoomError(ReverieError):
+    """A model does not fit into the memory that is free."""
 
 
 @dataclass(frozen=True)
@@ -258,15 +263,20 @@ def sentence_encoder(name: str, *, offline: bool = False) -> SentenceEncoder:
 
 
 def _need_memory(name: str, size_bytes: int) -> None:
-    """Refuses a model that the machine cannot hold before any of it is read."""
-    there = physical_bytes()
-    if size_bytes > there:
-        needed, has = (f"{size / 1e9:.1f} GB" for size in (size_bytes, there))
-        raise ReverieError(f"{name} needs {needed} of memory and this machine has {has}: choose a smaller model.")
+    """Refuses a model that has no room before any of it is read."""
+    free = free_bytes()
+    if size_bytes > free:
+        needed, has = (f"{size / 1e9:.1f} GB" for size in (size_bytes, free))
+        raise NoRoomError(
+            f"{name} needs {needed} of memory and {has} are free: end other programs, or take a smaller one."
+        )
 
 
-def physical_bytes() -> float:
-    """The memory of this machine; infinite where the system does not tell."""
+def free_bytes() -> float:
+    """The memory that is still to be had, as Linux tells it; elsewhere that of the machine, or infinite."""
+    with suppress(OSError, StopIteration):
+        facts = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+        return 1024 * float(next(fact.split()[1] for fact in facts if fact.startswith("MemAvailable:")))
     names = ("SC_PHYS_PAGES", "SC_PAGE_SIZE")
     known = all(name in getattr(os, "sysconf_names", {}) for name in names)
     return math.prod(map(os.sysconf, names)) if known else math.inf

@@ -70,7 +70,7 @@ def _settings(options: ServeOptions, feedback: Feedback) -> Settings:
     origins = () if options.allow_origin is None else tuple(options.allow_origin)
     names = [] if options.model is None else options.model
     return Settings(
-        options.host, options.port, key, origins, options.log_prompts,
+        options.host, options.port, key if key else None, origins, options.log_prompts,  # an empty key is none
         served=dict(_served(name, options.offline, feedback) for name in names),
     )  # fmt: skip
 

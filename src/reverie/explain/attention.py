@@ -30,6 +30,7 @@ VIEWS = ("head", "average", "rollout")
     title="Attention",
     question="Which earlier words does the model look at when it reads a word?",
     family="lm",
+    choices={"view": VIEWS},
 )
 def attention(
     model: Model,

@@ -11,7 +11,7 @@ from reverie.explain.exhibit import Shown, maker
 from reverie.explain.pictures import data_url, distance, request_of, walk
 from reverie.explain.reading import percent
 from reverie.media import Picture
-from reverie.types import Step
+from reverie.types import SAMPLERS, Step
 
 SETTLED = 0.1  # of the way from the first guess to the last: what is left then is detail
 
@@ -21,6 +21,7 @@ SETTLED = 0.1  # of the way from the first guess to the last: what is left then 
     title="From noise to picture",
     question="How does a picture come out of noise, step by step?",
     family="diffusion",
+    choices={"sampler": SAMPLERS},
 )
 def denoising(
     model: Model, prompt: str, *, seed: int = 0, steps: int = 20, guidance: float = 4.0, sampler: str = "dpmpp_2m"

@@ -13,6 +13,7 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
+from types import MappingProxyType
 from typing import Any, Literal
 
 import reverie.explain
@@ -66,7 +67,10 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Maker:
-    """What makes one kind of exhibit. make: (model, prompt, **options) -> data and sentences."""
+    """What makes one kind of exhibit. make: (model, prompt, **options) -> data and sentences.
+
+    choices: what an option can be, where that is one of few words.
+    """
 
     name: str
     title: str
@@ -75,6 +79,7 @@ class Maker:
     version: int
     make: Callable[..., Shown]
     when: Callable[[Model], bool]
+    choices: Mapping[str, tuple[str, ...]]
 
     @property
     def options(self) -> dict[str, Any]:
@@ -113,16 +118,17 @@ def maker(
     family: Family,
     version: int = 1,
     when: Callable[[Model], bool] = lambda model: True,
+    choices: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> Callable[[Callable[..., Shown]], Callable[..., Shown]]:
     """Registers a function as the maker of an exhibit: f(model, prompt, *, options...) -> (data, says).
 
     Options are keyword-only and of type int, float, bool, str, or one of these | None; numbers are rounded for it.
-    when: which models of the family have it.
+    when: which models of the family have it. choices: option -> what it can be, for those that take one of few words.
     """
 
     def register(make: Callable[..., Shown]) -> Callable[..., Shown]:
         assert name not in _MAKERS, f"two exhibits are called {name}"
-        _MAKERS[name] = Maker(name, title, question, family, version, make, when)
+        _MAKERS[name] = Maker(name, title, question, family, version, make, when, choices)
         return make
 
     return register

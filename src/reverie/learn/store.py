@@ -6,23 +6,21 @@ What it has acknowledged survives a kill or a power cut.
 from __future__ import annotations
 
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from reverie.hub import files, paths
+from reverie.database import Database
+from reverie.hub import paths
 from reverie.learn import marking, schedule
 from reverie.learn.session import Marked
-from reverie.types import ReverieError
 
 FILE = "learning.sqlite"
 DAY_SECONDS = 86_400
 LIVE = "live-"  # how ids of questions from real runs begin: never the same again, so never repeated
 
-# Number n of this list takes a file of version n to n + 1. What is here is never changed; new ones come at the end.
+# What is here is never changed; new ones come at the end (`Database`).
 MIGRATIONS = (
     (
         "CREATE TABLE answers ("
@@ -35,26 +33,13 @@ MIGRATIONS = (
 )
 
 
-class Learning:
+class Learning(Database):
     """The record of one person. `clock` gives seconds since 1970."""
 
     def __init__(self, path: Path | None = None, clock: Callable[[], float] = time.time) -> None:
         """path: the file; None: in the folder of a person's own data."""
-        self._clock, self._lock = clock, threading.RLock()
-        path = paths.inside(paths.data_home(), FILE) if path is None else path
-        with files.explained(path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._db = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
-            for pragma in ("journal_mode = WAL", "synchronous = FULL"):
-                self._db.execute(f"PRAGMA {pragma}")
-            self._migrate()
-        except sqlite3.DatabaseError as error:
-            raise ReverieError(f"{path} cannot be used ({error}): move it away to begin anew.") from error
-
-    def close(self) -> None:
-        """Ends the use of the file."""
-        self._db.close()
+        super().__init__(paths.inside(paths.data_home(), FILE) if path is None else path, MIGRATIONS)
+        self._clock = clock
 
     def record(self, marked: Marked) -> None:
         """Keeps an answer, and when its question is to be asked again."""
@@ -94,7 +79,7 @@ class Learning:
 
     def lessons(self) -> dict[str, float]:
         """The lessons read -> when, in seconds since 1970."""
-        return dict(self._rows("SELECT name, time FROM lessons ORDER BY time"))
+        return {row["name"]: row["time"] for row in self._rows("SELECT name, time FROM lessons ORDER BY time")}
 
     def progress(self) -> dict[str, Any]:
         """All that is known, JSON-able: answers, by topic, days in a row, calibration, cards."""
@@ -121,32 +106,3 @@ class Learning:
         while last - num in answered:
             num += 1
         return num
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: on the disk when the block has ended, or undone."""
-        with self._lock:
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException as error:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                if isinstance(error, sqlite3.OperationalError):  # the disk is full, or another process writes
-                    raise ReverieError(f"Your progress was not saved ({error}): free some disk space.") from error
-                raise
-
-    def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self._lock:
-            return self._db.execute(query, values).fetchall()
-
-    def _migrate(self) -> None:
-        with self._writing() as db:  # two processes may open a new file at once
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version > len(MIGRATIONS):
-                raise ReverieError("Your progress was kept by a newer version of Reverie: update Reverie to open it.")
-            for migration in MIGRATIONS[version:]:
-                for statement in migration:
-                    db.execute(statement)
-            db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")

@@ -41,11 +41,15 @@ Value = bool | int | float | Annotated[str, Field(max_length=2_000)] | None
 
 
 class ExhibitOption(Shape):
-    """Something that can be chosen about an exhibit. default: None where the model or the prompt decides."""
+    """Something that can be chosen about an exhibit. default: None where the model or the prompt decides.
+
+    choices: what it can be; empty where it can be anything of its kind.
+    """
 
     name: str
     kind: Literal["int", "float", "bool", "str"]
     default: bool | int | float | str | None
+    choices: list[str]
 
 
 class ExhibitKind(Shape):
@@ -157,11 +161,14 @@ class Leash:
 
 
 def _kind(maker: Maker) -> ExhibitKind:
-    kinds, options = maker.kinds, maker.options
-    told = [ExhibitOption(name=name, kind=kinds[name], default=options[name]) for name in options if name != PICTURE]  # type: ignore[arg-type]
+    told = [
+        ExhibitOption(name=name, kind=maker.kinds[name], default=default, choices=list(maker.choices.get(name, ())))  # type: ignore[arg-type]
+        for name, default in maker.options.items()
+        if name != PICTURE
+    ]
     return ExhibitKind(
         name=maker.name, title=maker.title, question=maker.question, family=maker.family, version=maker.version,
-        options=told, takes_picture=PICTURE in options,
+        options=told, takes_picture=PICTURE in maker.options,
     )  # fmt: skip
 
 

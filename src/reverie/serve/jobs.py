@@ -254,7 +254,7 @@ class Jobs:
         made: Made | None = None
         message: str | None = None
         try:
-            made = await making.make(live, self.worker, self.metrics)
+            made = await making.make(live, self.worker)
             unfinished: State = "interrupted" if self._interrupting else "cancelled"
             state = unfinished if live.ticket.state == "cancelled" else "done"
         except ReverieError as error:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
-from reverie.engine import Model
+from reverie.engine import Model, NoRoomError
+from reverie.serve.errors import Refused
 
 
 class Library:
@@ -28,7 +30,7 @@ class Library:
         if there is None or (there.done() and there.exception() is not None):
             if not self._make_room(in_use):
                 return None
-            there = self._pool.submit(self._load, name)
+            there = self._pool.submit(self._open, name, [idle for idle in self._models if idle not in in_use])
             there.add_done_callback(lambda _: self._loaded())
         self._models[name] = there
         return there
@@ -38,11 +40,22 @@ class Library:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._models.clear()
 
+    def _open(self, name: str, idle: Collection[str]) -> Model:
+        """Loads a model, on the other thread; if memory is short, those that nobody used are forgotten for it."""
+        with suppress(NoRoomError):
+            return self._load(name)
+        for each in idle:
+            self._models.pop(each, None)
+        try:
+            return self._load(name)
+        except NoRoomError as error:
+            raise Refused(503, str(error)) from error
+
     def _make_room(self, in_use: Collection[str]) -> bool:
         """Whether one more may be loaded, once those that nobody uses are gone."""
-        if any(not model.done() for model in self._models.values()):
+        if any(not model.done() for model in list(self._models.values())):
             return False
-        for name in [name for name in self._models if name not in in_use]:
+        for name in [name for name in list(self._models) if name not in in_use]:
             if len(self._models) < self._most:
                 break
             del self._models[name]

@@ -20,8 +20,7 @@ import numpy as np
 from reverie import drawing, media, tasks
 from reverie.hub.paths import shown_name
 from reverie.serve import stream
-from reverie.serve.metrics import Metrics
-from reverie.serve.shapes import GenerateRequest, StepEvent, Timing
+from reverie.serve.shapes import GenerateRequest, StepEvent, Timing, TokenView
 from reverie.serve.store import Made
 from reverie.types import Artifact, DiffusionRequest, Message, ReverieError, Step
 
@@ -115,9 +114,9 @@ def _reencoded(text: str) -> str:
     return f"data:image/png;base64,{base64.b64encode(media.to_png(decode_picture(text))).decode()}"
 
 
-async def make(live: Live, worker: Any, metrics: Metrics) -> Made | None:
+async def make(live: Live, worker: Any) -> Made | None:
     """Follows the steps of a job and tells them; gives the finished thing, or None if it was cancelled at once."""
-    maker = Maker(live, metrics)
+    maker = Maker(live)
     async for step in live.ticket.steps():
         if maker.model is None:
             maker.model = await worker.call(live.path, lambda model: model)
@@ -131,27 +130,24 @@ async def make(live: Live, worker: Any, metrics: Metrics) -> Made | None:
 class Maker:
     """What becomes of one job's steps."""
 
-    def __init__(self, live: Live, metrics: Metrics) -> None:
-        self.live, self.metrics = live, metrics
+    def __init__(self, live: Live) -> None:
+        self.live = live
         self.model: Model | None = None
         self.last: Step | None = None
         self._kept: list[tuple[bytes, bytes | None]] = []
         self._first: tuple[float, int] | None = None
-        self._before = time.monotonic()
 
     async def take(self, step: Step) -> None:
         """Tells one step."""
         now = time.monotonic()
-        self.metrics.step_seconds.observe(now - self._before)
-        self._before, self.last = now, step
+        self.last = step
         in_prompt = step.info.get("phase") == "prompt"
         event = StepEvent(
             job=self.live.job.id, index=step.index, total=step.total, phase="prompt" if in_prompt else "making",
             seconds_left=self._seconds_left(step, now), t=step.info.get("t"),
         )  # fmt: skip
         if "text" in step.info:
-            self.metrics.tokens.inc()
-            self.live.feed.tell(event, piece=step.info["text"], token=stream.token_view(step.info, self._decode_token))
+            self.live.feed.tell(event, piece=step.info["text"], token=self._token(step))
             return
         unseen = in_prompt or self.live.ticket.is_cancelled
         shown = {} if unseen else await asyncio.to_thread(self._preview, step)
@@ -164,9 +160,9 @@ class Maker:
         done = step.index - index
         return (now - began) / done * (step.total - step.index) if done > 0 else None
 
-    def _decode_token(self, token: int) -> str:
+    def _token(self, step: Step) -> TokenView | None:
         assert self.model is not None
-        return str(self.model.medium.decode([token]).data)
+        return stream.token_view(step.info, self.model.medium.tokenizer) if "top_logprobs" in step.info else None
 
     def _preview(self, step: Step) -> dict[str, str | None]:
         """The guess, and the noisy state if wished, as small pictures; of what cannot be seen, nothing."""

@@ -12,6 +12,8 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from reverie.types import Step
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 STEP_BUCKETS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 
@@ -19,7 +21,7 @@ log = logging.getLogger("reverie.serve.requests")
 
 
 class Metrics:
-    """The figures of one server. worker: is asked for its queue when somebody looks."""
+    """The figures of one server. worker: tells of its steps, and is asked for its queue when somebody looks."""
 
     def __init__(self, worker: Any) -> None:
         self.registry = CollectorRegistry()
@@ -32,10 +34,16 @@ class Metrics:
             Gauge(f"reverie_{name}", f"Generations {name}.", **own).set_function(partial(_size, what))
         beat = Gauge("reverie_worker_beat_seconds", "The age of the worker's last sign of life.", **own)
         beat.set_function(lambda: worker.beat_seconds)
+        worker.listen(self._count)
 
     def text(self) -> bytes:
         """All figures."""
         return generate_latest(self.registry)
+
+    def _count(self, step: Step, seconds: float) -> None:
+        self.step_seconds.observe(seconds)
+        if "token" in step.info:
+            self.tokens.inc()
 
 
 def _size(what: Callable[[], int | Iterable[Any]]) -> float:

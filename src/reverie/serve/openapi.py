@@ -15,6 +15,9 @@ class NoWorker:
 
     beat_seconds = 0.0
 
+    def listen(self, listener: object) -> None:
+        """To nothing."""
+
     def waiting(self) -> int:
         """None."""
         return 0

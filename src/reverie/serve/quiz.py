@@ -70,11 +70,21 @@ class Progress(Shape):
     lessons: dict[str, float]
 
 
+class Mistake(Shape):
+    """A question of the bank whose last answer was not right."""
+
+    id: str
+    text: str
+    topic: str
+    lesson: str | None
+
+
 class QuizOverview(Shape):
-    """What can be asked, and what has been learnt."""
+    """What can be asked, what has been learnt, and the mistakes to come back to, newest first."""
 
     topics: list[QuizTopic]
     progress: Progress
+    mistakes: list[Mistake]
 
 
 class QuizRequest(Shape):
@@ -221,9 +231,12 @@ QuizzesPart = Annotated[Quizzes, part("quizzes")]
 
 @router.get("")
 def overview(quizzes: QuizzesPart) -> QuizOverview:
-    """What can be asked, and what has been learnt."""
+    """What can be asked, what has been learnt, and the mistakes to come back to."""
+    bank = {question.id: question for question in q.bank()}
     topics = [QuizTopic(topic=topic, questions=len(q.about(q.bank(), topic))) for topic in q.topics(q.bank())]
-    return QuizOverview(topics=topics, progress=Progress(**quizzes.learning.progress()))
+    wrong = [bank[name] for name in quizzes.learning.mistakes(bank)]
+    mistakes = [Mistake(id=each.id, text=each.text, topic=each.topic, lesson=each.lesson) for each in wrong]
+    return QuizOverview(topics=topics, progress=Progress(**quizzes.learning.progress()), mistakes=mistakes)
 
 
 @router.post("", status_code=201)

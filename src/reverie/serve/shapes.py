@@ -111,17 +111,19 @@ class GenerateRequest(Shape):
 
 
 class Candidate(Shape):
-    """A token that could have come, and the logarithm of its probability."""
+    """A token that could have come, and the logarithm of its probability.
+
+    text: to be shown; a part of a character as <0xE2>, the end by its name. bytes: what it adds to the text.
+    """
 
     text: str
+    bytes: list[int]
     logprob: float
 
 
-class TokenView(Shape):
+class TokenView(Candidate):
     """A token that came, and what else could have come."""
 
-    text: str
-    logprob: float
     candidates: list[Candidate]
 
 

@@ -8,45 +8,53 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reverie.hub import files
+from reverie.database import Database
 from reverie.serve.shapes import ChatHead, GenerateRequest, Item, Job, SavedChat
-from reverie.types import ReverieError
 
-# Number n of this list takes a store of version n to n + 1. What is here is never changed; new ones come at the end.
+# What is here is never changed; new ones come at the end (`Database`).
 MIGRATIONS = (
-    """
-    CREATE TABLE jobs (
-        id TEXT PRIMARY KEY, place INTEGER NOT NULL, state TEXT NOT NULL, live INTEGER NOT NULL, request TEXT NOT NULL,
-        created REAL NOT NULL, started REAL, ended REAL, error TEXT, item TEXT, seed INTEGER
-    ) STRICT;
-    CREATE INDEX jobs_by_state ON jobs (state, place);
-    CREATE TABLE items (
-        number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, created REAL NOT NULL, model TEXT NOT NULL,
-        modality TEXT NOT NULL, media_type TEXT NOT NULL, prompt TEXT NOT NULL, seed INTEGER, seconds REAL NOT NULL,
-        text TEXT, data BLOB, thumbnail BLOB, request TEXT NOT NULL
-    ) STRICT;
-    CREATE TABLE steps (
-        item TEXT NOT NULL REFERENCES items (id) ON DELETE CASCADE, number INTEGER NOT NULL, guess BLOB NOT NULL,
-        noisy BLOB, PRIMARY KEY (item, number)
-    ) STRICT, WITHOUT ROWID;
-    CREATE VIRTUAL TABLE words USING fts5 (prompt, text, content='items', content_rowid='number');
-    CREATE TRIGGER items_in AFTER INSERT ON items BEGIN
-        INSERT INTO words (rowid, prompt, text) VALUES (new.number, new.prompt, new.text);
-    END;
-    CREATE TRIGGER items_out AFTER DELETE ON items BEGIN
-        INSERT INTO words (words, rowid, prompt, text) VALUES ('delete', old.number, old.prompt, old.text);
-    END;
-    CREATE TABLE chats (id TEXT PRIMARY KEY, title TEXT NOT NULL, updated REAL NOT NULL, body TEXT NOT NULL) STRICT;
-    CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-    """,
+    (
+        """
+        CREATE TABLE jobs (
+            id TEXT PRIMARY KEY, place INTEGER NOT NULL, state TEXT NOT NULL, live INTEGER NOT NULL,
+            request TEXT NOT NULL, created REAL NOT NULL, started REAL, ended REAL, error TEXT, item TEXT, seed INTEGER
+        ) STRICT
+        """,
+        "CREATE INDEX jobs_by_state ON jobs (state, place)",
+        """
+        CREATE TABLE items (
+            number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, created REAL NOT NULL,
+            model TEXT NOT NULL, modality TEXT NOT NULL, media_type TEXT NOT NULL, prompt TEXT NOT NULL, seed INTEGER,
+            seconds REAL NOT NULL, text TEXT, data BLOB, thumbnail BLOB, request TEXT NOT NULL
+        ) STRICT
+        """,
+        """
+        CREATE TABLE steps (
+            item TEXT NOT NULL REFERENCES items (id) ON DELETE CASCADE, number INTEGER NOT NULL, guess BLOB NOT NULL,
+            noisy BLOB, PRIMARY KEY (item, number)
+        ) STRICT, WITHOUT ROWID
+        """,
+        "CREATE VIRTUAL TABLE words USING fts5 (prompt, text, content='items', content_rowid='number')",
+        """
+        CREATE TRIGGER items_in AFTER INSERT ON items BEGIN
+            INSERT INTO words (rowid, prompt, text) VALUES (new.number, new.prompt, new.text);
+        END;
+        """,
+        """
+        CREATE TRIGGER items_out AFTER DELETE ON items BEGIN
+            INSERT INTO words (words, rowid, prompt, text) VALUES ('delete', old.number, old.prompt, old.text);
+        END;
+        """,
+        "CREATE TABLE chats"
+        " (id TEXT PRIMARY KEY, title TEXT NOT NULL, updated REAL NOT NULL, body TEXT NOT NULL) STRICT",
+        "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
+    ),
 )
 
 MOST_ENDED_JOBS = 500  # that are remembered
@@ -72,32 +80,14 @@ class Made:
     steps: Sequence[tuple[bytes, bytes | None]] = field(default=())
 
 
-class Store:
+class Store(Database):
     """All that the server remembers. Every method is whole or not done at all, and may be called from any thread.
 
     path: of the file; its folder is made. None: in memory, for as long as the store lives.
     """
 
     def __init__(self, path: Path | None) -> None:
-        if path is not None:
-            with files.explained(path.parent):
-                path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = threading.RLock()
-        try:
-            self._db = sqlite3.connect(
-                ":memory:" if path is None else path, timeout=10, isolation_level=None, check_same_thread=False
-            )
-            self._db.row_factory = sqlite3.Row
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-                self._db.execute(f"PRAGMA {pragma}")
-            self._migrate()
-        except sqlite3.DatabaseError as error:
-            raise ReverieError(f"{path} cannot be used ({error}): move it away to begin anew.") from error
-
-    def close(self) -> None:
-        """Lets the file go."""
-        with self._lock:
-            self._db.close()
+        super().__init__(path, MIGRATIONS)
 
     # --- jobs ---
 
@@ -254,36 +244,6 @@ class Store:
         """Keeps a JSON value under a name."""
         with self._writing() as db:
             db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value)))
-
-    # --- within ---
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: on the disk when the block has ended, or undone."""
-        with self._lock:
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                yield self._db
-                self._db.execute("COMMIT")
-            except BaseException as error:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                if isinstance(error, sqlite3.OperationalError):  # the disk is full, or another process writes
-                    raise ReverieError(
-                        f"Nothing could be saved ({error}): free some disk space and try again."
-                    ) from error
-                raise
-
-    def _rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        with self._lock:
-            return self._db.execute(query, values).fetchall()
-
-    def _migrate(self) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version > len(MIGRATIONS):
-            raise ReverieError("The gallery was written by a newer version of Reverie: update Reverie to open it.")
-        for number in range(version, len(MIGRATIONS)):
-            self._db.executescript(f"BEGIN; {MIGRATIONS[number]}; PRAGMA user_version = {number + 1}; COMMIT;")
 
 
 def _update(db: sqlite3.Connection, job: str, columns: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ import base64
 import io
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 from sse_starlette import ServerSentEvent
@@ -19,6 +19,9 @@ from sse_starlette import ServerSentEvent
 from reverie import media
 from reverie.serve.shapes import Candidate, DoneEvent, Failure, FailureReply, Shape, StepEvent, TokenView
 from reverie.types import Artifact
+
+if TYPE_CHECKING:
+    from reverie.lm.tokenizer import Tokenizer
 
 PREVIEW_PX = 256  # the longer side of what is shown while it is made
 THUMBNAIL_PX = 320
@@ -115,13 +118,15 @@ def failure(message: str, kind: str) -> FailureReply:
     return FailureReply(error=Failure(message=message, type=kind))
 
 
-def token_view(info: Mapping[str, Any], decode: Any) -> TokenView | None:
-    """The candidates of a step of text, if they were asked for. decode: token id -> text."""
-    if "top_logprobs" not in info:
-        return None
-    pairs = info["top_logprobs"].items() if isinstance(info["top_logprobs"], Mapping) else info["top_logprobs"]
-    candidates = [Candidate(text=decode(token), logprob=max(float(value), -1e9)) for token, value in pairs]
-    return TokenView(text=decode(info["token"]), logprob=max(float(info["logprob"]), -1e9), candidates=candidates)
+def token_view(info: Mapping[str, Any], tokenizer: Tokenizer) -> TokenView:
+    """The token of a step of text, and its candidates, which were asked for."""
+    candidates = [Candidate(**_spelt(token, logprob, tokenizer)) for token, logprob in info["top_logprobs"]]
+    return TokenView(**_spelt(info["token"], info["logprob"], tokenizer), candidates=candidates)
+
+
+def _spelt(token: int, logprob: float, tokenizer: Tokenizer) -> dict[str, Any]:
+    spelling = list(tokenizer.token_bytes(token))
+    return {"text": tokenizer.token_text(token), "bytes": spelling, "logprob": max(float(logprob), -1e9)}
 
 
 def small(artifact: Artifact, side_px: int = PREVIEW_PX) -> bytes | None:

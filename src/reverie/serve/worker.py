@@ -23,7 +23,7 @@ from reverie.engine import Generation, Model
 from reverie.serve.errors import Refused
 from reverie.serve.library import Library
 from reverie.serve.ticket import State, Ticket
-from reverie.types import ReverieError
+from reverie.types import ReverieError, Step
 
 T = TypeVar("T")
 
@@ -68,6 +68,7 @@ class Running:
     ticket: Ticket
     model: Model
     generation: Generation
+    stepped: float = field(default_factory=time.monotonic)  # when its newest step was taken
 
 
 class Worker:
@@ -93,6 +94,7 @@ class Worker:
         self._calls: deque[Call] = deque()
         self._stop_at: float | None = None
         self._running: list[Running] = []  # the worker's thread changes it
+        self._listener: Callable[[Step, float], None] = lambda step, seconds: None
         self._thread = threading.Thread(target=self._work, name="worker", daemon=True)
         self._beat = time.monotonic()
 
@@ -133,6 +135,10 @@ class Worker:
         self._news.set()
         result: T = await asyncio.wrap_future(call.result)
         return result
+
+    def listen(self, listener: Callable[[Step, float], None]) -> None:
+        """Has each step of every request told, on the worker's thread, with the seconds since the one before it."""
+        self._listener = listener
 
     @property
     def beat_seconds(self) -> float:
@@ -279,6 +285,8 @@ class Worker:
             self._end(run, "failed", _told(error))
             return
         if step is not None:
+            before, run.stepped = run.stepped, time.monotonic()
+            self._listener(step, run.stepped - before)
             run.ticket.put(step)
         if step is None or "finish_reason" in step.info:
             self._end(run, "done")

@@ -13,6 +13,8 @@ export class Conversation {
   answering = $state<number | null>(null);
   phase = $state<StepEvent["phase"]>("queued");
   error = $state<string | null>(null);
+  /** Whether the server has not got all of it: it was away when this was to be saved. */
+  unsaved = $state(false);
   turns = $derived(chat.path(this.tree));
   #run: AbortController | null = null;
 
@@ -62,6 +64,7 @@ export class Conversation {
     this.tree = chat.read(saved.body);
     this.id = id;
     this.error = null;
+    this.unsaved = false;
   }
 
   reset(): void {
@@ -69,6 +72,7 @@ export class Conversation {
     this.tree = chat.empty();
     this.id = null;
     this.error = null;
+    this.unsaved = false;
   }
 
   async save(): Promise<void> {
@@ -78,7 +82,10 @@ export class Conversation {
       const chat = this.id ?? newId();
       await data(api.PUT("/api/chats/{chat}", { params: { path: { chat } }, body }));
       this.id = chat;
+      if (this.unsaved) this.error = null;
+      this.unsaved = false;
     } catch (error) {
+      this.unsaved = true;
       this.error = t("write.unsaved", { message: message(error) });
     }
   }

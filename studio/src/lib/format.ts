@@ -32,8 +32,8 @@ export function when(time: number): string {
   return date.toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" });
 }
 
+/** 0.37 -> "37 %". */
+export const share = (part: number): string => (part < 0.01 ? "< 1 %" : `${Math.round(part * 100)} %`);
+
 /** The logarithm of a probability -> "37 %". */
-export function percent(logprob: number): string {
-  const share = Math.exp(logprob) * 100;
-  return share < 1 ? "< 1 %" : `${Math.round(share)} %`;
-}
+export const percent = (logprob: number): string => share(Math.exp(logprob));

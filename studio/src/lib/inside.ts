@@ -20,9 +20,14 @@ export const showUrl = (show: Show): string => insideUrl(show.name, show.prompt 
 
 /** Where one sees how something in the gallery was made. */
 export function madeUrl(item: Item, settings: Record<string, unknown> = {}): string {
-  if (item.text !== null) return insideUrl("attention", `${item.prompt} ${item.text}`, item.model);
+  if (item.text !== null) return insideUrl("flow", `${item.prompt} ${item.text}`, item.model);
+  return drawnUrl(item.prompt, item.model, item.seed, settings);
+}
+
+/** Where one sees how a picture came about. */
+export function drawnUrl(prompt: string, model: string | null, seed: number | null, settings: Record<string, unknown> = {}): string {
   const kept = Object.fromEntries(["steps", "guidance", "sampler"].map((name) => [name, (settings[name] ?? null) as Value]));
-  return insideUrl("denoising", item.prompt, item.model, { ...kept, seed: item.seed });
+  return insideUrl("denoising", prompt, model, { ...kept, seed });
 }
 
 /** What an address says of an exhibit's options; a value that does not fit is left out. */
@@ -48,6 +53,9 @@ export function piece(text: string): string {
   const told = text.replaceAll("\n", "⏎");
   return told !== "" && told.trim() === "" ? "␣" : told;
 }
+
+/** A piece of text as one speaks of it: without the space around it, where there is more. */
+export const bare = (text: string): string => piece(text.trim() || text);
 
 /** A number for people. */
 export function figure(value: number): string {

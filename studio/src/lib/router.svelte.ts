@@ -24,7 +24,7 @@ export function go(url: string): void {
 }
 
 /** Changes the query of this page: null removes a name. `keep` makes a step that "back" undoes. */
-export function setQuery(changes: Record<string, string | number | null>, keep = false): void {
+export function setQuery(changes: Record<string, string | number | boolean | null>, keep = false): void {
   const query = new URLSearchParams(location.search);
   for (const [name, value] of Object.entries(changes)) {
     if (value === null || value === "") query.delete(name);

@@ -1,5 +1,8 @@
-// What the studio knows of the server: what it can do, and which models there are. Asked once, and again on demand.
+// What the studio knows of the server: what it can do, and which models there are. Asked once, again on demand, and
+// again and again while the server is away.
 import { api, ApiError, data, message, type About, type Model } from "../api/client";
+
+const RETRY_MS = 3000;
 
 class Server {
   about = $state<About | null>(null);
@@ -7,8 +10,10 @@ class Server {
   error = $state<string | null>(null);
   /** Whether the server wants a key first. */
   locked = $state(false);
+  #retry: ReturnType<typeof setTimeout> | undefined;
 
   async refresh(): Promise<void> {
+    clearTimeout(this.#retry);
     try {
       [this.about, this.models] = await Promise.all([
         data(api.GET("/api/about")),
@@ -18,6 +23,7 @@ class Server {
     } catch (error) {
       this.locked = error instanceof ApiError && error.status === 401;
       this.error = this.locked ? null : message(error);
+      if (!this.locked) this.#retry = setTimeout(() => void this.refresh(), RETRY_MS);
     }
   }
 
