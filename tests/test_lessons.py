@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reverie.explain import about
+from reverie.explain import about, exhibits
 from reverie.learn.lessons import QUIZ, Lesson, lesson, lessons, parse
 from reverie.learn.questions import Show
 from reverie.types import ReverieError
@@ -48,6 +48,8 @@ def test_nothing_in_a_lesson_leads_nowhere(each: Lesson) -> None:
         assert target.startswith("https://") or target.removeprefix(QUIZ) in lessons(), target
     named = re.findall(r"--exhibit ([\w-]+)", each.body)
     assert all(about(name).name == name for name in named)
+    titles = {about(name).title for name in exhibits()}
+    assert set(re.findall(r"\*\*Look inside → ([^*]+)\*\*", each.body.replace("\n", " "))) <= titles
 
 
 def test_lessons_build_on_earlier_ones_alone() -> None:

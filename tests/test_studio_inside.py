@@ -46,6 +46,8 @@ def _told(studio: Studio, name: str, prompt: str = TEXT, **options: Any) -> dict
 
 def _figure(value: float) -> str:
     """A number as the studio writes it."""
+    if value == int(value):
+        return f"{int(value):,}"
     if 0 < abs(value) < 0.001:
         return f"{value:.1e}".replace("e-0", "e-")
     return f"{float(f'{value:.3g}'):g}"

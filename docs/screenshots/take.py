@@ -48,7 +48,7 @@ def sweep(page: Page) -> None:
 
 def train(page: Page) -> None:
     """The run that is there."""
-    page.locator("figure svg").wait_for()
+    page.get_by_role("slider").wait_for()
 
 
 def head(page: Page) -> Locator:
@@ -75,8 +75,10 @@ def words(page: Page) -> Locator:
 
 def lesson(page: Page) -> Locator:
     """A lesson with something live in it."""
-    page.locator("aside.card .strips").first.wait_for()
-    return page.locator("aside.card").first
+    card = page.locator("aside.card").first
+    card.scroll_into_view_if_needed()
+    card.locator(".strips").last.wait_for()
+    return card
 
 
 def quiz(page: Page) -> None:

@@ -61,5 +61,5 @@ def _says(rows: list[dict[str, Any]], mean_bits: float) -> list[str]:
         f"expected {quoted(most['expected'][0]['text'])} ({percent(most['expected'][0]['probability'])}).",
         f"It was surest of {quoted(least['text'])}, with {percent(least['probability'])}.",
         f"A token of this text surprises by {mean_bits:.1f} bits on the average, as a choice among "
-        f"{2**mean_bits:.3g} equally likely ones.",
+        f"{float(f'{2**mean_bits:.3g}'):,g} equally likely ones.",
     ]

@@ -91,7 +91,7 @@ class Asked:
 
     def _place(self, place: Any, num: int) -> int:
         if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place < num:
-            raise ReverieError(f"{str(place)[:20]} is none of the {num} options.")
+            raise ReverieError(f"There are {num} options, and that is none of them.")
         return place
 
     def _cell(self, cell: Any) -> int:

@@ -59,5 +59,6 @@ export const bare = (text: string): string => piece(text.trim() || text);
 
 /** A number for people. */
 export function figure(value: number): string {
+  if (Number.isInteger(value)) return value.toLocaleString("en");
   return value !== 0 && Math.abs(value) < 0.001 ? value.toExponential(1) : String(Number(value.toPrecision(3)));
 }

@@ -20,7 +20,5 @@ export function markRead(slug: string): void {
   }
 }
 
-/** A lesson's Markdown with its links to the quiz as addresses of the studio. */
-export function withQuizLinks(text: string, origin: string): string {
-  return text.replace(/\]\(quiz:([a-z0-9-]+)\)/g, (_, slug: string) => `](${origin}/quiz?lesson=${slug})`);
-}
+/** A lesson's Markdown without its link to the quiz: the page has a button for that. */
+export const withoutQuizLink = (text: string): string => text.replace(/\[[^\]]*\]\(quiz:[a-z0-9-]+\)/g, "");

@@ -35,7 +35,7 @@ const learning = {
   "stack.heads": "Where each head looks most from “{word}”. Press one to see its arithmetic.",
   "stack.says": "What this layer would say after “{word}”",
   "pair.looks": "The word that looks",
-  "pair.looked": "Choose the word it looks at; the numbers are its shares of the attention",
+  "pair.looked": "Choose the word it looks at; the numbers are their shares of the attention",
   "pair.score": "Query times key",
   "pair.query": "query of “{word}”",
   "pair.key": "key of “{word}”",

@@ -304,9 +304,10 @@ const en = {
   "train.what.2":
     "Every weight is then moved a hair in the direction that would have made the loss smaller. After some hundred rounds the guesses have letters, then words, then sentences.",
   "train.what.3": "A second loss, on a part that is never learnt from, shows whether it learns or only remembers.",
-  "curve.label": "The loss, step by step; arrow keys move along it",
-  "curve.at": "Step {step}: loss {loss}",
-  "curve.held": "on what it never saw: {loss}",
+  "curve.title": "The loss, step by step",
+  "curve.step": "step",
+  "curve.loss": "loss",
+  "curve.held": "loss on what it never saw",
   ...learning,
 };
 
