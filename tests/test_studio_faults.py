@@ -15,6 +15,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
+import tiny_models
 from serve_setup import WRITER, running, served, until
 from studio_setup import NEEDS, PAGES, Studio, opened, started
 
@@ -49,6 +50,15 @@ def server(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
         yield api
 
 
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A model that writes and never says that it has come to the end."""
+    folder, writer = tmp_path_factory.mktemp("endless") / WRITER, tiny_models.decoder(tiny_models.LLAMA)
+    writer.head.weight[tiny_models.bpe().token_to_id(tiny_models.END)] = 0.0  # never the likeliest
+    tiny_models.save(folder, writer)
+    return str(folder)
+
+
 # --- kill -9 under an open page ---
 
 
@@ -67,9 +77,9 @@ def without_an_end(route: Route) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 def test_an_answer_that_was_cut_by_kill_9_is_kept_and_can_be_had_again(
-    browser: Browser, models: dict[str, str], tmp_path: Path
+    browser: Browser, endless: str, tmp_path: Path
 ) -> None:
-    with running(tmp_path, "-m", models[WRITER]) as (process, api), opened(browser, api) as studio:
+    with running(tmp_path, "-m", endless) as (process, api), opened(browser, api) as studio:
         page = studio.open("/write?max_tokens=16")
         page.route("**/api/generate", without_an_end)
         expect(page.get_by_text("Conversations are kept here.")).to_be_visible()
@@ -81,7 +91,7 @@ def test_an_answer_that_was_cut_by_kill_9_is_kept_and_can_be_had_again(
         expect(page.get_by_text("Not finished.")).to_be_visible()
         said = page.locator(".assistant .markdown").inner_text()
         assert said
-        with running(tmp_path, "-m", models[WRITER], port=port_of(api)):
+        with running(tmp_path, "-m", endless, port=port_of(api)):
             page.get_by_role("button", name="Try again").click()  # to save what is there
             expect(page.get_by_role("alert")).to_have_count(0)
             page.wait_for_url(re.compile("chat="))
@@ -97,9 +107,9 @@ def test_an_answer_that_was_cut_by_kill_9_is_kept_and_can_be_had_again(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 def test_the_queue_tells_of_kill_9_and_comes_back_and_an_interrupted_job_can_be_started_again(
-    browser: Browser, models: dict[str, str], tmp_path: Path
+    browser: Browser, endless: str, tmp_path: Path
 ) -> None:
-    with running(tmp_path, "-m", models[WRITER]) as (process, api), opened(browser, api) as studio:
+    with running(tmp_path, "-m", endless) as (process, api), opened(browser, api) as studio:
         done = api.post("/api/jobs", json={"prompt": "a short one", "settings": {"max_tokens": 4}}).json()["id"]
         until(lambda: api.get(f"/api/jobs/{done}").json()["state"] == "done")
         api.post("/api/jobs", json={"prompt": "a long one", "settings": ENDLESS})
@@ -108,7 +118,7 @@ def test_the_queue_tells_of_kill_9_and_comes_back_and_an_interrupted_job_can_be_
         expect(now.locator(".title")).to_have_text(["a long one"])
         process.kill()
         expect(page.get_by_role("alert").first).to_contain_text("The server does not answer")
-        with running(tmp_path, "-m", models[WRITER], port=port_of(api)) as (_, again):
+        with running(tmp_path, "-m", endless, port=port_of(api)) as (_, again):
             expect(page.get_by_role("alert")).to_have_count(0)  # by itself
             ended = page.locator("section[aria-labelledby=part-ended] li").filter(has_text="a long one")
             expect(ended).to_contain_text("interrupted when the server stopped")
