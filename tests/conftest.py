@@ -1,4 +1,4 @@
-"""What many tests share: the default model, fetched as a user would fetch it; tiny models, and a server of them."""
+"""What many tests share: the default model, fetched as a user would fetch it; tiny models, a server and a browser."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 import httpx
 import pytest
 from openai import OpenAI
+from playwright.sync_api import Browser
 
 import serve_setup
+import studio_setup
 from reverie.engine import Model
 from reverie.hub.catalogue import entry
 from reverie.hub.sources import fetch
@@ -44,3 +46,17 @@ def client(http: httpx.Client) -> OpenAI:
 def writer(models: dict[str, str]) -> Model:
     """The tiny model that writes, beside the server."""
     return serve_setup.load(models[serve_setup.WRITER])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A real one."""
+    with studio_setup.started() as browser:
+        yield browser
+
+
+@pytest.fixture
+def studio(browser: Browser, http: httpx.Client) -> Iterator[studio_setup.Studio]:
+    """The studio of the server of the tiny models."""
+    with studio_setup.opened(browser, http) as studio:
+        yield studio

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, Request, Route, expect
 import serve_setup
 from reverie import engine
 from serve_setup import served, until
-from studio_setup import AUDIT, AXE, NEEDS, PAGES, Studio, opened, started
+from studio_setup import AUDIT, AXE, NEEDS, PAGES, Studio, opened
 
 SLOW_SECONDS = 0.05  # a token or a step of models that are to be stopped
 
@@ -26,20 +26,8 @@ pytestmark = NEEDS
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with started() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def server(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    with served(tmp_path_factory.mktemp("home"), models) as api:
-        yield api
-
-
-@pytest.fixture(scope="module")
 def slow_server(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """Like `server`, but every pass through a model takes a while."""
+    """Like `http`, but every pass through a model takes a while."""
     quick = serve_setup.load
 
     def slow(name: str, **options: Any) -> engine.Model:
@@ -51,12 +39,6 @@ def slow_server(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory
         patch.setattr(serve_setup, "load", slow)
         with served(tmp_path_factory.mktemp("slow"), models) as api:
             yield api
-
-
-@pytest.fixture
-def studio(browser: Browser, server: httpx.Client) -> Iterator[Studio]:
-    with opened(browser, server) as studio:
-        yield studio
 
 
 @pytest.fixture
@@ -74,9 +56,9 @@ def _note(asked: set[str], request: Request) -> None:
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (1280, "dark")])
 def test_every_page_fits_is_accessible_and_keeps_to_itself(
-    browser: Browser, server: httpx.Client, width: int, scheme: str
+    browser: Browser, http: httpx.Client, width: int, scheme: str
 ) -> None:
-    with opened(browser, server, viewport={"width": width, "height": 800}, color_scheme=scheme) as studio:
+    with opened(browser, http, viewport={"width": width, "height": 800}, color_scheme=scheme) as studio:
         asked: set[str] = set()
         studio.page.on("request", partial(_note, asked))
         studio.page.add_init_script(path=AXE)
@@ -85,7 +67,7 @@ def test_every_page_fits_is_accessible_and_keeps_to_itself(
             assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, path
             assert page.evaluate(AUDIT) == [], path
         hosts = {urlsplit(url).netloc for url in asked if not url.startswith("data:")}
-        assert hosts == {urlsplit(str(server.base_url)).netloc}
+        assert hosts == {urlsplit(str(http.base_url)).netloc}
         assert studio.wrong == []
 
 

@@ -16,8 +16,8 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 import tiny_models
-from serve_setup import WRITER, running, served, until
-from studio_setup import NEEDS, PAGES, Studio, opened, started
+from serve_setup import WRITER, running, until
+from studio_setup import NEEDS, PAGES, Studio, opened
 
 pytestmark = NEEDS
 
@@ -36,18 +36,6 @@ DROP = """([data, name]) => {
     dataTransfer.items.add(file);
     document.querySelector("main").dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true }));
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with started() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def server(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    with served(tmp_path_factory.mktemp("home"), models) as api:
-        yield api
 
 
 @pytest.fixture(scope="module")
@@ -149,8 +137,8 @@ def fill_pages(studio: Studio) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(360, 740), (3840, 2160)])
-def test_full_pages_fit_a_phone_and_a_wall(browser: Browser, server: httpx.Client, width: int, height: int) -> None:
-    with opened(browser, server, viewport={"width": width, "height": height}) as studio:
+def test_full_pages_fit_a_phone_and_a_wall(browser: Browser, http: httpx.Client, width: int, height: int) -> None:
+    with opened(browser, http, viewport={"width": width, "height": height}) as studio:
         fill_pages(studio)
         for path in (*PAGES, "/write?chat=wide", f"/gallery?item={studio.items()[0]['id']}"):
             page = studio.open(path)
@@ -177,8 +165,7 @@ def drop(page: Page, data: bytes, name: str) -> None:
     page.evaluate(DROP, [base64.b64encode(data).decode(), name])
 
 
-def test_a_dropped_picture_brings_back_all_its_settings(studio_page: Studio) -> None:
-    studio = studio_page
+def test_a_dropped_picture_brings_back_all_its_settings(studio: Studio) -> None:
     words = (
         "steps=3&guidance=2.5&seed=42&lock=1&sampler=heun&negative=a+dog&model=tiny-drawer&prompt=a+cat+that+returns"
     )
@@ -206,6 +193,6 @@ def test_a_dropped_picture_brings_back_all_its_settings(studio_page: Studio) -> 
 
 
 @pytest.fixture
-def studio_page(browser: Browser, server: httpx.Client) -> Iterator[Studio]:
-    with opened(browser, server) as studio:
+def studio(browser: Browser, http: httpx.Client) -> Iterator[Studio]:
+    with opened(browser, http) as studio:
         yield studio

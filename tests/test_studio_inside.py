@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote_plus
 
 import httpx
-import pytest
 from playwright.sync_api import Browser, Page, expect
 
-import serve_setup
-from serve_setup import WRITER, served, until
-from studio_setup import AUDIT, AXE, NEEDS, Studio, opened, started
+from serve_setup import WRITER, until
+from studio_setup import AUDIT, AXE, NEEDS, Studio, opened
 
 pytestmark = NEEDS
 TEXT = "THE CITY COUNCIL MET ON TUESDAY TO DISCUSS THE FUTURE OF THE OLD POWER STATION."  # a token a letter
 PLACE, LAYER, HEAD = 40, 1, 2
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with started() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    models = serve_setup.write_models(tmp_path_factory.mktemp("models"))
-    with served(tmp_path_factory.mktemp("home"), models) as api:
-        yield api
-
-
-@pytest.fixture
-def studio(browser: Browser, server: httpx.Client) -> Iterator[Studio]:
-    with opened(browser, server) as studio:
-        yield studio
 
 
 def _told(studio: Studio, name: str, prompt: str = TEXT, **options: Any) -> dict[str, Any]:
@@ -130,8 +108,8 @@ def test_an_answer_leads_to_the_map_of_it(studio: Studio) -> None:
     expect(page.locator(".layer").first).to_be_visible()
 
 
-def test_the_arithmetic_fits_a_phone(browser: Browser, server: httpx.Client) -> None:
-    with opened(browser, server, viewport={"width": 360, "height": 740}) as studio:
+def test_the_arithmetic_fits_a_phone(browser: Browser, http: httpx.Client) -> None:
+    with opened(browser, http, viewport={"width": 360, "height": 740}) as studio:
         page = studio.open(f"/inside?exhibit=flow&model={WRITER}&prompt={quote_plus(TEXT)}")
         page.locator(".layer").nth(LAYER).click()
         page.locator(".heads button").nth(HEAD).click()

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
-import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
-import serve_setup
-from serve_setup import served, until
-from studio_setup import AUDIT, AXE, NEEDS, Studio, opened, started
+from serve_setup import until
+from studio_setup import AUDIT, AXE, NEEDS, Studio
 
 pytestmark = NEEDS
 OWN = """
@@ -29,25 +25,6 @@ options = [
     { text = "evening", why = "Third." }, { text = "night", why = "Last." },
 ]
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with started() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    models = serve_setup.write_models(tmp_path_factory.mktemp("models"))
-    with served(tmp_path_factory.mktemp("home"), models) as api:
-        yield api
-
-
-@pytest.fixture
-def studio(browser: Browser, server: httpx.Client) -> Iterator[Studio]:
-    with opened(browser, server) as studio:
-        yield studio
 
 
 def test_a_teachers_question_is_put_in_order_step_by_step(studio: Studio, tmp_path: Path) -> None:
