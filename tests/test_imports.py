@@ -22,7 +22,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 LEVELS: list[set[str]] = [
     {"types"},
     {"config"},
-    {"layers", "media"},
+    {"layers", "media", "notation"},
     {"lm", "diffusion", "data"},
     {"modalities"},
     {"hub"},
