@@ -119,7 +119,9 @@ def skeleton(config: DecoderConfig) -> Decoder:
         return Decoder(config)
 
 
-def save(folder: Path, model: Decoder, tokenizer: Tokenizer, template: ChatTemplate, card: str) -> None:
+def save(
+    folder: Path, model: Decoder, tokenizer: Tokenizer, template: ChatTemplate, card: str, modality: str = "text"
+) -> None:
     """Writes a model folder of Reverie's own layout: config.json, model.safetensors, tokenizer and card.
 
     Killed at any moment, it leaves the model that was there, the new one, or none: never parts of both. Until all
@@ -133,7 +135,7 @@ def save(folder: Path, model: Decoder, tokenizer: Tokenizer, template: ChatTempl
         safetensors_file.save(part, weights)
         for old in (final, folder / safetensors_file.INDEX, folder / "chat_template.jinja"):
             old.unlink(missing_ok=True)
-        layout = {"reverie": 1, "modality": "text", "model": to_json(model.config)}
+        layout = {"reverie": 1, "modality": modality, "model": to_json(model.config)}
         files.write(folder / "config.json", json.dumps(layout, indent=1))
         files.write(folder / "README.md", card)
         tokenizers.save(tokenizer, folder)

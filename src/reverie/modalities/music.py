@@ -1,0 +1,394 @@
+"""Music: tunes -> words to learn from; free words -> what kind of tune is wanted -> a tune in ABC, bar by bar.
+
+B batch, T tokens of a window, V vocabulary
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import tokenizers
+import torch
+from tokenizers import decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+
+from reverie.data import tunes
+from reverie.lm.chat import ChatTemplate
+from reverie.lm.constrain import AnyText
+from reverie.lm.family import Autoregressive
+from reverie.lm.generate import Prompt
+from reverie.lm.model import DecoderConfig
+from reverie.lm.tokenizer import TextStream, Tokenizer
+from reverie.notation import abc, plan, words
+from reverie.notation.plan import Plan
+from reverie.notation.theory import at_pitch_class
+from reverie.notation.tune import Note, Tune
+from reverie.types import Artifact, Example, LMRequest, ReverieError, Step
+
+DATA = "tunes"  # the data set that Reverie builds; any other source is a file of ABC
+BEGIN, FINISH = "<tune>", "<end>"
+LEAST_OFTEN = 8  # a word that occurs less often in the data, in all keys, is none
+TITLE_PIECES = 1024  # 256 bytes, and what titles are made of
+MOST_TITLE_TOKENS = 16
+OWN_KEY = 0.5  # the share of examples in the key of their book
+TITLE_CHARS = re.compile(r"[A-Za-z'&,. -]+")
+
+FindData = Callable[[str, int], Path]
+
+
+@dataclass(frozen=True)
+class MusicRequest(LMRequest):
+    """What is asked of a model that composes.
+
+    prompt: free words ("a lively jig in D major"). key, metre, rhythm, bars, tempo_bpm count more than the words.
+    begin: a tune in ABC to go on from. free: let the model write what it wants, whether or not the bars add up.
+    """
+
+    prompt: str
+    max_tokens: int = 700
+    temperature: float = 0.9
+    min_p: float = 0.03
+    key: str | None = None
+    metre: str | None = None
+    rhythm: str | None = None
+    bars: int | None = None
+    tempo_bpm: int | None = None
+    begin: str | None = None
+    free: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.prompt, str):
+            raise ReverieError("A tune's prompt is a text: give a str.")
+        for name, value, least, most in (("bars", self.bars, 1, 64), ("tempo_bpm", self.tempo_bpm, 20, 400)):
+            if value is not None and (type(value) is not int or not least <= value <= most):
+                raise ReverieError(f"{name} is {value!r}: give a whole number from {least} to {most}.")
+
+    @property
+    def plan(self) -> Plan:
+        """All that is wanted."""
+        told = plan.read(self.prompt)
+        if self.key is not None:
+            key = abc.read_key(self.key)
+            told = told.with_(tonic=key.tonic, mode=key.mode)
+        return told.with_(metre=self.metre, rhythm=self.rhythm, num_bars=self.bars, tempo_bpm=self.tempo_bpm)
+
+
+def _decoder(width: int, depth: int, context_tokens: int) -> DecoderConfig:
+    return DecoderConfig(
+        vocab_size=0,  # as many as there are words, see `Music.fresh`
+        width=width,
+        depth=depth,
+        num_heads=width // 64,
+        num_kv_heads=width // 64,
+        head_width=64,
+        mlp_width=4 * width,
+        max_tokens=context_tokens,
+        mlp="relu2",
+        qk_norm=True,
+        tied=False,
+    )
+
+
+class Music:
+    """Tunes, as a language model reads and writes them."""
+
+    name = "music"
+    family = Autoregressive()
+    request = MusicRequest
+    needs = ("find_data",)
+    presets: ClassVar[dict[str, DecoderConfig]] = {
+        "tiny": _decoder(128, 3, 768),
+        "small": _decoder(256, 6, 768),
+        "medium": _decoder(384, 8, 768),
+    }
+    recipes: ClassVar[dict[str, Mapping[str, Any]]] = {
+        "tiny": {"batch": 8, "warmup_steps": 20, "max_steps": 500},
+        "small": {"batch": 16, "max_steps": 5000, "dropout": 0.1, "weight_decay": 0.1},
+        "medium": {"batch": 16, "max_steps": 10_000, "dropout": 0.2, "weight_decay": 0.1},
+    }
+
+    def __init__(self, tokenizer: Tokenizer, template: ChatTemplate, window_tokens: int = 256) -> None:
+        self.tokenizer, self.template, self.window_tokens = tokenizer, template, window_tokens
+        self._find_data: FindData | None = None
+        self.vocabulary = Vocabulary(tokenizer)
+
+    @classmethod
+    def fresh(cls, source: str, config: DecoderConfig, find_data: FindData) -> tuple[Self, DecoderConfig]:
+        """Tunes in the words that are found in what is learnt from."""
+        kept = tunes.load(_path(source, find_data))
+        medium = cls(learnt_tokenizer([one.tune for one in kept if not one.held_out]), ChatTemplate(None))
+        medium._find_data = find_data
+        return medium, replace(config, vocab_size=medium.tokenizer.vocab_size)
+
+    # --- to learn from ---
+
+    def examples(self, source: str, *, held_out: bool) -> Tunes:
+        """Tunes of the data set, or of a file of ABC; those held out stay in their own keys."""
+        assert self._find_data is not None
+        kept = tunes.load(_path(source, self._find_data))
+        found = [list(self._in_keys(one.tune, own_only=held_out)) for one in kept if one.held_out == held_out]
+        return Tunes([keys for keys in found if keys], self.window_tokens)
+
+    def _in_keys(self, tune: Tune, *, own_only: bool) -> Iterator[Tensor]:
+        """A whole tune as token ids, int16, in each key; without those that need a word that there is none for."""
+        begin, finish = (self.tokenizer.control[name] for name in (BEGIN, FINISH))
+        title = self.tokenizer.encode(f" {tune.title}") if tune.title else []
+        for told in in_keys(tune, own_only=own_only):
+            music = [self.vocabulary.ids.get(word) for word in told]
+            if None not in music:
+                yield torch.tensor([begin, *music, *title, finish], dtype=torch.int16)
+
+    def batch(self, examples: Sequence[Example]) -> tuple[Tensor, None]:
+        """Windows as one tensor of token ids (B, T + 1)."""
+        return torch.stack([example.x for example in examples]), None
+
+    def trials(self) -> Sequence[MusicRequest]:
+        """A jig, and whatever it likes."""
+        return [MusicRequest("a lively Irish jig in D major"), MusicRequest("a tune", seed=1)]
+
+    # --- to compose ---
+
+    def condition(self, request: MusicRequest) -> Prompt:
+        """The beginning of the tune, and what may follow."""
+        begun = None if request.begin is None else abc.from_abc(request.begin)
+        rule = Bars(self.vocabulary, *self._wanted(request.plan, begun), free=request.free)
+        tokens = [*self.tokenizer.encode_control(BEGIN)]
+        if begun is not None:
+            tokens += rule.begin([*_head(rule.follower.wanted), *_unfinished(begun)])
+        return Prompt(tuple(tokens), self.tokenizer.eos_ids, rule)
+
+    def _wanted(self, told: Plan, begun: Tune | None) -> tuple[dict[str, str], int | None]:
+        """Words of the head that must come, and how many bars there are to be."""
+        if begun is not None:
+            written = words.num_bars(begun)
+            num_bars = told.num_bars or next(n for n in (16, 24, 32, 48, 64, 80) if n >= written + 4)
+            rhythm = told.rhythm or tunes.kind_of(begun)
+            told = Plan(rhythm, str(begun.metre), begun.key.tonic, begun.key.mode, num_bars)
+            if num_bars <= written:
+                raise ReverieError(f"The tune has {written} bars already: ask for more with --bars.")
+        known = self.vocabulary.heads
+        kind = None if told.rhythm is None else told.rhythm.replace(" ", words.SPACE)
+        plan.check(told.with_(rhythm=kind), *(tuple(known[name]) for name in ("rhythm", "metre", "mode")))
+        tonic = None if told.tonic is None else _known_tonic(told, known["key"])
+        heads = {"rhythm": kind, "metre": told.metre, "key": tonic, "mode": told.mode}
+        if told.num_bars is not None:
+            heads["bars"] = min(known["bars"], key=lambda bars: abs(int(bars) - (told.num_bars or 0)))
+        return {name: value for name, value in heads.items() if value is not None}, told.num_bars
+
+    def encode(self, prompt: Any) -> list[int]:
+        """Text in the words of a tune as token ids; ids as they are."""
+        return self.tokenizer.encode_control(prompt) if isinstance(prompt, str) else list(prompt)
+
+    def shape(self, request: MusicRequest) -> tuple[int, ...]:
+        """The most new tokens."""
+        return (request.max_tokens,)
+
+    def tune(self, x: Sequence[int], request: MusicRequest | None = None) -> Tune:
+        """Token ids -> the tune so far, at the tempo that was asked for."""
+        told = Plan() if request is None else request.plan
+        begun = [] if request is None or request.begin is None else list(self.condition(request).tokens)
+        tune = words.from_text(self.tokenizer.decode([*begun, *x]))
+        return replace(tune, tempo_bpm=told.tempo_of(tune.rhythm))
+
+    def decode(self, x: Sequence[int]) -> Artifact:
+        """Token ids -> ABC; of a tune that has only begun what there is."""
+        return Artifact(abc.to_abc(self.tune(x)), "text/vnd.abc")
+
+    def stream(self, steps: Iterator[Step], request: MusicRequest) -> Iterator[Step]:
+        """Adds the new words as "text" to each step's info."""
+        stream = TextStream(self.tokenizer, after_text=True)
+        for step in steps:
+            if "token" not in step.info:
+                yield step
+                continue
+            yield replace(step, info={**step.info, "text": stream.push(step.info["token"])})
+
+
+def _path(source: str, find_data: FindData) -> Path:
+    return find_data(DATA, 0) if source == DATA else Path(source)
+
+
+def _head(wanted: Mapping[str, str]) -> list[str]:
+    return [f"{name}={wanted[name]}" for name in words.HEAD]
+
+
+def _unfinished(begun: Tune) -> list[str]:
+    """The words of a tune without its end; a full last bar is closed."""
+    told = list(words.body(begun.bars))[:-1]
+    full = begun.bars[-1].ticks >= begun.metre.ticks and begun.bars[-1].closes == "final"
+    return [*told, words.LINE] if full else told
+
+
+def _known_tonic(told: Plan, known: Sequence[str]) -> str:
+    """The tonic as the model calls it: F# for Gb."""
+    if told.tonic in known:
+        return str(told.tonic)
+    return at_pitch_class(abc.read_key(str(told.tonic)).pitch_class, told.mode or "major").tonic
+
+
+class Tunes:
+    """Windows of T + 1 tokens: tunes drawn at random, each in a random key, one after the other."""
+
+    def __init__(self, encoded: list[list[Tensor]], window_tokens: int) -> None:
+        if not encoded:
+            raise ReverieError("There is no tune to learn from: give a file with a few dozen tunes in ABC.")
+        self.encoded, self._length = encoded, window_tokens + 1
+
+    def item(self, seed: int, index: int) -> Example:
+        """Token ids (T + 1,)."""
+        dice = random.Random(f"{seed} {index}")  # noqa: S311 - no secret
+        pieces, length = list[Tensor](), 0
+        while length < self._length:
+            keys = dice.choice(self.encoded)
+            pieces.append(keys[0] if dice.random() < OWN_KEY else dice.choice(keys))
+            length += len(pieces[-1])
+        return Example(torch.cat(pieces)[: self._length].long())
+
+
+class Vocabulary:
+    """Which tokens are words of the head, notes, signs and letters of a title."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        names = {text.strip(): token for text, token in tokenizer.shorthand.items()}
+        self.ids = names
+        self.size = tokenizer.vocab_size
+        self.texts = {token: text for text, token in names.items()}
+        self.heads = {
+            name: [text.partition("=")[2] for text in names if text.startswith(f"{name}=")] for name in words.HEAD
+        }
+        self.notes: dict[tuple[int, bool], list[int]] = {}
+        for text, token in names.items():
+            if (note := words.word_note(text)) is not None:
+                self.notes.setdefault((note.ticks, note.tied), []).append(token)
+        self.durations = tuple(sorted({ticks for ticks, tied in self.notes if not tied}))
+        pieces = {token: tokenizer.token_bytes(token) for token in range(self.size) if token not in self.texts}
+        self.title = [
+            token
+            for token, piece in pieces.items()
+            if token not in tokenizer.control.values() and TITLE_CHARS.fullmatch(piece.decode("ascii", "replace"))
+        ]
+        self.finish = min(tokenizer.eos_ids, default=0)
+
+
+@dataclass
+class Bars(AnyText):
+    """Lets only words through that keep a tune whole: bars that add up, repeats that close, a title, an end.
+
+    asked, corrected: how many words of music there were, and at how many the likeliest one would have been wrong.
+    free: only what is wanted of the head is kept to, and it is counted what would have been wrong.
+    """
+
+    vocabulary: Vocabulary
+    wanted: Mapping[str, str]
+    num_bars: int | None = None
+    free: bool = False
+    asked: int = 0
+    corrected: int = 0
+    title_tokens: int = 0
+    hurried: bool = False
+    follower: words.Follower = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.follower = words.Follower(self.wanted, self.num_bars, self.vocabulary.durations)
+
+    def begin(self, told: Sequence[str]) -> list[int]:
+        """Takes the beginning of a given tune; its tokens. A `ReverieError` where its bars do not add up."""
+        for word in told:
+            if word not in self.vocabulary.ids:
+                raise ReverieError(f"The model has no word for {word!r}: give a tune in plain notes from G3 to E6.")
+            if not self.follower.allows(word):
+                raise ReverieError(f"The bars of the tune do not add up (at {word!r}): give one whose bars are full.")
+            self.follower.take(word)
+        return [self.vocabulary.ids[word] for word in told]
+
+    def allow(self, logits: Tensor) -> Tensor:
+        """Logits (V,) with -inf for every word that may not come."""
+        allowed = torch.zeros(len(logits), dtype=torch.bool)
+        allowed[self._allowed()] = True
+        if not (self.follower.in_head or self.follower.over):
+            self.asked += 1
+            self.corrected += not bool(allowed[int(logits.argmax())])
+            if self.free:
+                return logits
+        return logits.masked_fill(~allowed, -torch.inf)
+
+    def _allowed(self) -> list[int]:
+        follower, known = self.follower, self.vocabulary
+        if follower.in_head:
+            return [token for word, token in known.ids.items() if follower.allows(word)]
+        if follower.over:
+            return [known.finish, *(known.title if self.title_tokens < MOST_TITLE_TOKENS else ())]
+        signs = [known.ids[sign] for sign, may in follower.signs().items() if may and sign in known.ids]
+        rooms = [key for key in known.notes if follower.has_room(key[0])]
+        if self.hurried:
+            return self._shortest(signs, rooms)
+        notes = [token for key in rooms for token in known.notes[key]]
+        held = follower.held
+        if held is not None:
+            notes = [token for token in notes if words.word_note(known.texts[token]).pitch == held]  # type: ignore[union-attr]
+        return [*signs, *notes]
+
+    def _shortest(self, signs: list[int], rooms: list[tuple[int, bool]]) -> list[int]:
+        """What leads to the end soonest: the end itself, any other line, or the longest notes."""
+        known = self.vocabulary
+        for sign in (words.END, words.REPEAT, words.DOUBLE, words.LINE, words.ENDINGS[1]):
+            if known.ids.get(sign) in signs:
+                return [known.ids[sign]]
+        return known.notes[max(key for key in rooms if not key[1])]
+
+    def take(self, token: int, left: int) -> int:
+        """The token that was chosen."""
+        word = self.vocabulary.texts.get(token)
+        if word is None:
+            self.title_tokens += 1
+            return token
+        was_head = self.follower.in_head
+        self.follower.take(word)
+        if was_head and not self.follower.in_head and self.num_bars is None and not self.free:
+            self.follower.num_bars = int(self.follower.told["bars"])
+        self.hurried |= left < HURRY_TOKENS
+        return token
+
+
+HURRY_TOKENS = 60
+
+
+def in_keys(tune: Tune, *, own_only: bool = False) -> Iterator[list[str]]:
+    """A tune in words, without its title, in every key that it can be played in; its own comes first."""
+    body = list(words.body(tune.bars))
+    for semitones, key in tunes.keys(tune)[: 1 if own_only else None]:
+        yield [*words.head(replace(tune, key=key)), *(words.shifted(word, semitones) for word in body)]
+
+
+def learnt_tokenizer(found: Sequence[Tune]) -> Tokenizer:
+    """A token for every word that occurs often enough in tunes, in all keys; byte-pair encoding for titles."""
+    plain = tokenizers.Tokenizer(models.BPE())
+    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    plain.decoder = decoders.ByteLevel()
+    letters = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=TITLE_PIECES, initial_alphabet=letters, show_progress=False)
+    plain.train_from_iterator((f" {tune.title}" for tune in found), trainer)
+    counts = Counter(word for tune in found for told in in_keys(tune) for word in told)
+    often = {word for word, count in counts.items() if count >= LEAST_OFTEN} | set(words.SIGNS)
+    often |= set(_grid([note for word in often if (note := words.word_note(word)) is not None]))
+    first = plain.get_vocab_size()
+    shorthand = {f" {word}": first + at for at, word in enumerate(sorted(often))}
+    control = {BEGIN: first + len(shorthand), FINISH: first + len(shorthand) + 1}
+    return Tokenizer(plain, control, control[BEGIN], [control[FINISH]], eos_id=control[FINISH], shorthand=shorthand)
+
+
+def _grid(notes: Sequence[Note]) -> Iterator[str]:
+    """Every pitch and a rest in every length that occurs: whatever has room in a bar, there is a word for it."""
+    pitches = [note.pitch for note in notes if note.pitch is not None]
+    for ticks in {note.ticks for note in notes if not note.tied}:
+        yield from (words.note_word(Note(pitch, ticks)) for pitch in (None, *range(min(pitches), max(pitches) + 1)))
+
+
+Medium = Music
