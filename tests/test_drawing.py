@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from reverie import drawing, engine, media
+from reverie import drawing, engine, media, records
 from reverie.diffusion.samplers import SAMPLERS
 from reverie.drawing import Drawn
 from reverie.engine import Model
@@ -231,7 +231,7 @@ def test_records_that_cannot_be_are_refused(model: Model, change: dict[str, Any]
 @pytest.mark.parametrize("name", ["/etc", "../model", "hf:someone/something", "tiny", 5, None])
 def test_a_record_cannot_name_a_model_to_be_fetched_or_opened(model: Model, name: Any) -> None:
     with pytest.raises(ReverieError, match="model"):
-        drawing.model_of({**draw(model).record, "model": {"name": name}})
+        records.model_of({**draw(model).record, "model": {"name": name}})
 
 
 # --- folders ---

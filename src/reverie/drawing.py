@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import platform
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from reverie import media
-from reverie.hub.catalogue import catalogue
+from reverie import media, records
 from reverie.hub.paths import shown_name
 from reverie.media import Picture
 from reverie.types import DiffusionRequest, ReverieError, Step
@@ -23,7 +20,6 @@ if TYPE_CHECKING:
 
 RECORD_VERSION = 1
 MOST_PICTURES = 64  # side by side
-MOST_THREADS = 256
 SETTINGS = ("seed", "steps", "guidance", "sampler", "negative", "size_px", "strength")  # of a request, as recorded
 
 
@@ -84,17 +80,8 @@ def record(model: Model, request: DiffusionRequest) -> dict[str, Any]:
         "init": fingerprint(request.init),
         "mask": fingerprint(request.mask),
         "model": {"name": shown_name(model.name), **model.checkpoint.sha256s()},
-        "made_with": circumstances(model),
+        "made_with": records.circumstances(model),
     }
-
-
-def circumstances(model: Model) -> dict[str, str | int]:
-    """What else the bits of a picture may depend on."""
-    import torch  # noqa: PLC0415 - a record can be read without
-
-    versions = {name: metadata.version(name) for name in ("reverie", "torch", "numpy", "pillow")}
-    place = {"device": model.place.device, "dtype": str(model.place.dtype).removeprefix("torch.")}
-    return {**versions, **place, "machine": platform.machine(), "threads": torch.get_num_threads()}
 
 
 def fingerprint(picture: np.ndarray | None) -> str | None:
@@ -133,21 +120,6 @@ def check_beginning(record: Mapping[str, Any], init: Picture | None, mask: np.nd
             raise ReverieError(f"The file was made from a picture that it does not hold: give that one with --{name}.")
 
 
-def model_of(record: Mapping[str, Any]) -> str:
-    """The name of the model that a record tells of, if it is one of the catalogue.
-
-    Any other could be whatever the file's maker wants to be fetched or opened: a `ReverieError`.
-    """
-    match record.get("model"):
-        case {"name": str(name)} if name in catalogue():
-            return name
-        case {"name": str(name)}:
-            raise ReverieError(
-                f"The file was drawn by a model {name[:80]!r} that Reverie does not know: give it with -m."
-            )
-    raise ReverieError("The file's record does not name a model: give a PNG as Reverie wrote it.")
-
-
 @dataclass(frozen=True)
 class Verdict:
     """What a replay showed. same_bytes: of the file; same_pixels: of the picture.
@@ -179,40 +151,13 @@ def verify(data: bytes, model: Model, init: Picture | None = None, mask: np.ndar
     told = media.read_record(data)
     prompt, settings = settings_of(told)
     check_beginning(told, init, mask)
-    with _threads_of(told):
+    with records.threads_of(told):
         again = draw(model, prompt, count=count_of(told), **settings, init=init, mask=mask)
     shown = media.read_picture(data)
     same_pixels = shown.shape == again.picture.shape and bool((shown == again.picture).all())
     same_bytes = media.to_png(again.picture, told) == data
-    differences = [*_changes(told, again.record), *_pixels(shown, again.picture)]
+    differences = [*records.changes(told, again.record), *_pixels(shown, again.picture)]
     return Verdict(same_bytes, same_pixels, tuple(differences))
-
-
-@contextmanager
-def _threads_of(record: Mapping[str, Any]) -> Iterator[None]:
-    """As many threads as the record tells of: some sums depend on how they are shared out."""
-    import torch  # noqa: PLC0415
-
-    now = torch.get_num_threads()
-    match record.get("made_with"):
-        case {"threads": int(told)} if 1 <= told <= MOST_THREADS:
-            torch.set_num_threads(told)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(now)
-
-
-def _changes(told: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What of model and circumstances is not as the record tells."""
-    found = []
-    for group, what in (("model", "the model's"), ("made_with", "the")):
-        before = told.get(group)
-        for name, value in now[group].items():
-            old = before.get(name) if isinstance(before, Mapping) else None
-            if old != value:
-                found.append(f"{what} {name} was {str(old)[:80]} and is {value}")
-    return found
 
 
 def _pixels(shown: Picture, again: Picture) -> list[str]:

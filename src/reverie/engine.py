@@ -131,7 +131,7 @@ class Timings:
 class Generation(Iterator[Step]):
     """A generation under way: iterate for its steps, or ask for the whole `text()` or `artifact()`.
 
-    request: of the medium's own kind. source: the core's own steps.
+    request: of the medium's own kind. condition: what it became for the core. source: the core's own steps.
     """
 
     def __init__(self, model: Model, request: Request) -> None:
@@ -141,8 +141,8 @@ class Generation(Iterator[Step]):
         self._text: list[str] = []
         self._decode = model.medium.decode
         self._guess: Any = None
-        condition = model.medium.condition(request)
-        self.source = model.medium.family.generate(model.core, condition, request, model.medium.shape(request))
+        self.condition: Any = model.medium.condition(request)
+        self.source = model.medium.family.generate(model.core, self.condition, request, model.medium.shape(request))
         self._steps: Iterator[Step] = model.medium.stream(self.source, request)
         self._began = time.perf_counter()
         # The first step checks that the prompt fits, so that a mistake shows here and not somewhere in a loop.

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from reverie.cli import (
     chat,
+    compose,
     data,
     doctor,
     draw,
@@ -98,6 +99,7 @@ app.command("ask")(text.ask)
 app.command("summarize")(text.summarize)
 app.command("chat")(chat.chat)
 app.command("draw")(draw.draw)
+app.command("compose")(compose.compose)
 app.command("verify")(verify.verify)
 app.command("explain")(explain.explain)
 app.command("learn")(learn.learn)

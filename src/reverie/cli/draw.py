@@ -83,14 +83,14 @@ def asked(prompt: str | None, options: DrawOptions) -> tuple[str, dict[str, Any]
     """Prompt, settings and model's name: those of the file to repeat, unless others are given."""
     settings, name = options.settings(), options.model
     if options.again is not None:
-        from reverie import drawing
+        from reverie import drawing, records
         from reverie.media import read_record
 
         record = read_record(read_bytes(options.again))
         told, told_settings = drawing.settings_of(record)
         drawing.check_beginning(record, settings.get("init"), settings.get("mask"))
         settings = told_settings | settings
-        prompt, name = told if prompt is None else prompt, drawing.model_of(record) if name is None else name
+        prompt, name = told if prompt is None else prompt, records.model_of(record) if name is None else name
     prompt = piped() if prompt is None else prompt
     if prompt is None or not prompt.strip():
         raise typer.BadParameter("give at least one word, or pipe it in", param_hint="PROMPT")

@@ -24,14 +24,14 @@ def verify(
     """Draw a picture again from its own record, and compare every byte."""
     data = read_bytes(file)
     beginning = {name: read(name, path) for name, path in (("init", init), ("mask", mask)) if path is not None}
-    from reverie import drawing
+    from reverie import drawing, records
     from reverie.media import read_record
 
     record = read_record(data)
     prompt, settings = drawing.settings_of(record)
     drawing.check_beginning(record, beginning.get("init"), beginning.get("mask"))
     with Feedback() as feedback:
-        loaded = load_drawing(drawing.model_of(record) if model is None else model, offline, feedback)
+        loaded = load_drawing(records.model_of(record) if model is None else model, offline, feedback)
         feedback.status("Drawing it again")
         verdict = drawing.verify(data, loaded, **beginning)
     note(f'"{prompt}", seed {settings["seed"]}')

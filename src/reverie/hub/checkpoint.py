@@ -46,6 +46,11 @@ class Checkpoint:
     file: GGUFFile | SafetensorsFile
     table: Table
 
+    def sha256s(self) -> dict[str, str]:
+        """The SHA-256 of its file of weights."""
+        single = self.path / safetensors_file.SINGLE
+        return {"sha256": files.sha256(single if self.path.is_dir() else self.path)}
+
     def weight(self, ours: str, shape: Sequence[int]) -> Tensor:
         """The weight `ours` in float32. A shape other than `shape` means a broken file: a `ReverieError`."""
         try:

@@ -92,7 +92,6 @@ class Plan:
     num_bars: int | None = None
     tempo_bpm: int | None = None
     speed: float = 1.0
-    instrument: str | None = None
     heard: tuple[str, ...] = field(default=(), compare=False)  # the words that told
 
     def with_(self, **given: object) -> Plan:
@@ -105,8 +104,8 @@ class Plan:
         return round(TEMPI.get(rhythm, 104) * self.speed) if self.tempo_bpm is None else self.tempo_bpm
 
 
-def read(prompt: str, instruments: tuple[str, ...] = ()) -> Plan:
-    """What a prompt asks for; words that say nothing of a tune are passed over. instruments: names to look for."""
+def read(prompt: str) -> Plan:
+    """What a prompt asks for; words that say nothing of a tune are passed over."""
     words = " ".join(prompt.split())
     low = words.lower()
     found = dict[str, object]()
@@ -115,10 +114,6 @@ def read(prompt: str, instruments: tuple[str, ...] = ()) -> Plan:
         if name not in found:
             found[name] = value
             heard += [word] if word not in heard else []
-    for name in sorted(instruments, key=len, reverse=True):
-        if re.search(rf"\b{re.escape(name)}s?\b", low) and "instrument" not in found:
-            found["instrument"] = name
-            heard.append(name)
     return Plan().with_(**found, heard=tuple(heard))
 
 

@@ -1,0 +1,258 @@
+"""Tunes as files: notes, score and sound, each with the record of how it was made, and the replay that checks it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from reverie import records
+from reverie.hub.paths import shown_name
+from reverie.hub.soundfont import soundfont
+from reverie.notation import abc, marks
+from reverie.notation.harmony import Chord, chords
+from reverie.notation.instruments import Instrument, instrument, named_in
+from reverie.notation.tune import Tune
+from reverie.types import ReverieError, Step
+
+if TYPE_CHECKING:
+    from reverie.engine import Generation, Model
+
+RECORD_VERSION = 1
+KIND = "tune"  # of a record
+SETTINGS = (
+    "seed", "temperature", "top_k", "top_p", "min_p", "max_tokens", "key", "metre", "rhythm", "bars", "tempo_bpm",
+    "begin", "free",
+)  # of a request, as recorded  # fmt: skip
+USUAL = "fiddle"
+MOST_SHIFT = 36  # semitones to bring a tune into an instrument's range
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A finished tune, and how it came about.
+
+    assumed: what the prompt left open and the model chose, by name. corrected, asked: at how many of how many words the
+    likeliest one would have broken a bar or a repeat.
+    """
+
+    tune: Tune
+    record: Mapping[str, Any]
+    assumed: Mapping[str, str]
+    corrected: int
+    asked: int
+
+    @property
+    def played_by(self) -> Instrument:
+        """The instrument of the melody."""
+        return instrument(self.record["instrument"])
+
+    @cached_property
+    def chords(self) -> list[Chord]:
+        """What a guitar would play to it; none if no backing was asked for."""
+        return chords(self.tune) if self.record["backing"] else []
+
+
+def compose(
+    model: Model,
+    prompt: str,
+    watch: Callable[[Step], None] | None = None,
+    *,
+    instrument_name: str | None = None,
+    backing: bool = False,
+    **settings: Any,
+) -> Composed:
+    """Composes a tune. settings: fields of `MusicRequest`. watch: is told of every step."""
+    need_composing(model)
+    player = _player(prompt, instrument_name)
+    generation = model.generate(prompt, **settings)
+    last = None
+    for step in generation:
+        if watch is not None:
+            watch(step)
+        last = step
+    assert last is not None
+    return finished(model, generation, last.guess, player, backing)
+
+
+def finished(model: Model, generation: Generation, guess: Sequence[int], player: Instrument, backing: bool) -> Composed:
+    """The tune of a generation that has come to its end, where its instrument can play it."""
+    request, rule = generation.request, generation.condition.rule
+    tune = in_range(model.medium.tune(guess, request), player)
+    if not tune.title:
+        tune = replace(tune, title=f"{(tune.rhythm.capitalize() + ' in ') if tune.rhythm else 'In '}{tune.key}")
+    record = {
+        "reverie": RECORD_VERSION,
+        "kind": KIND,
+        "software": f"Reverie {metadata.version('reverie')} ({shown_name(model.name)})",
+        "prompt": request.prompt,
+        **{name: getattr(request, name) for name in SETTINGS},
+        "instrument": player.name,
+        "backing": backing,
+        "model": {"name": shown_name(model.name), **model.checkpoint.sha256s()},
+        "made_with": records.circumstances(model),
+    }
+    return Composed(tune, record, _assumed(tune, request.plan, request.begin), rule.corrected, rule.asked)
+
+
+def _player(prompt: str, name: str | None) -> Instrument:
+    """Who plays: as asked for, or as the prompt says, or the usual one."""
+    told = named_in(prompt) if name is None else instrument(name)
+    return instrument(USUAL) if told is None else told
+
+
+def in_range(tune: Tune, player: Instrument) -> Tune:
+    """The tune in the octave that fits the instrument best: with the fewest notes out of its range, moved least."""
+    shifts = sorted(range(-MOST_SHIFT, MOST_SHIFT + 1, 12), key=abs)
+    best = min(shifts, key=lambda shift: sum(not player.lowest <= p + shift <= player.highest for p in tune.pitches))
+    return tune.transposed(best, tune.key) if best else tune
+
+
+def _assumed(tune: Tune, plan: Any, begin: str | None) -> dict[str, str]:
+    """What nobody asked for, in the words of a musician."""
+    if begin is not None:
+        return {}
+    told = {"rhythm": plan.rhythm, "metre": plan.metre, "key": plan.tonic, "mode": plan.mode, "bars": plan.num_bars}
+    key = str(tune.key)
+    chosen = {"rhythm": tune.rhythm, "metre": str(tune.metre), "key": key, "mode": key, "bars": str(len(tune.bars))}
+    names = {"mode": "key"}
+    return {names.get(name, name): chosen[name] for name, value in told.items() if value is None}
+
+
+def need_composing(model: Model) -> None:
+    """A `ReverieError` unless the model composes."""
+    if not hasattr(model.medium, "tune"):
+        raise ReverieError(f"{model.name} makes {model.medium.name}: choose a model that composes with -m.")
+
+
+# --- files ---
+
+
+def written(made: Composed, suffix: str) -> bytes:
+    """The file of a tune with this suffix, one of `SUFFIXES`; a `ReverieError` for any other."""
+    if suffix.lower() not in SUFFIXES:
+        raise ReverieError(f"A tune cannot be written as {suffix[:20]!r}: choose {', '.join(SUFFIXES)}.")
+    return SUFFIXES[suffix.lower()](made)
+
+
+def _abc(made: Composed) -> bytes:
+    head, _, notes = abc.to_abc(made.tune).partition("\nM:")
+    mark = f"N:{marks.MADE_BY} ({marks.SOURCE_TYPE})\n%%{marks.RECORD} {marks.record_text(made.record)}"
+    return f"{head}\n{mark}\nM:{notes}".encode()
+
+
+def _midi(made: Composed) -> bytes:
+    from reverie.notation.backing import backing  # noqa: PLC0415 - mido takes its time
+    from reverie.notation.midi import to_midi  # noqa: PLC0415
+
+    parts = backing(made.tune, made.chords) if made.chords else []
+    return to_midi(made.tune, parts, made.played_by.program, made.record)
+
+
+def _musicxml(made: Composed) -> str:
+    from reverie.notation.musicxml import to_musicxml  # noqa: PLC0415
+
+    return to_musicxml(made.tune, made.chords)
+
+
+def _svg(made: Composed) -> bytes:
+    from reverie.notation import engrave  # noqa: PLC0415
+
+    (page,) = engrave.svg(_musicxml(made))
+    return page.encode()
+
+
+def _png(made: Composed) -> bytes:
+    from reverie.notation import engrave  # noqa: PLC0415
+
+    return engrave.png(_musicxml(made))
+
+
+def _pdf(made: Composed) -> bytes:
+    from reverie.notation import engrave  # noqa: PLC0415
+
+    return engrave.pdf(_musicxml(made))
+
+
+def _sound(kind: str) -> Callable[[Composed], bytes]:
+    def write(made: Composed) -> bytes:
+        from reverie.notation import sound  # noqa: PLC0415
+
+        encode = {"wav": sound.wav, "ogg": sound.ogg, "mp3": sound.mp3}[kind]
+        samples = sound.render(_midi(made), soundfont())
+        return encode(samples, title=made.tune.title, record=made.record)
+
+    return write
+
+
+SUFFIXES: Mapping[str, Callable[[Composed], bytes]] = {
+    ".abc": _abc,
+    ".mid": _midi,
+    ".musicxml": lambda made: _musicxml(made).encode(),
+    ".svg": _svg,
+    ".png": _png,
+    ".pdf": _pdf,
+    ".wav": _sound("wav"),
+    ".ogg": _sound("ogg"),
+    ".mp3": _sound("mp3"),
+}
+
+
+# --- replays ---
+
+
+def read_record(data: bytes) -> dict[str, Any]:
+    """How the tune in a file was made; a `ReverieError` if it does not tell: MIDI, ABC, WAV, Ogg and MP3 do."""
+    from reverie.notation.midi import read_midi_record  # noqa: PLC0415
+    from reverie.notation.sound import read_sound_record  # noqa: PLC0415
+
+    if data[:4] == b"MThd":
+        return read_midi_record(data)
+    if data[:4] in (b"RIFF", b"OggS") or data[:3] == b"ID3":
+        return read_sound_record(data)
+    lines = data[: marks.MAX_RECORD_CHARS + 4000].decode("utf-8", "replace").splitlines()
+    mark = f"%%{marks.RECORD} "
+    return marks.read_record_text(next((line.removeprefix(mark) for line in lines if line.startswith(mark)), None))
+
+
+def asked(record: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The prompt and the settings of `compose` that a record tells of; whatever is missing is a `ReverieError`."""
+    if record.get("reverie") != RECORD_VERSION or record.get("kind") != KIND:
+        raise ReverieError("The file's record is of another kind: give a tune that this version of Reverie can read.")
+    missing = [name for name in ("prompt", "instrument", "backing", *SETTINGS) if name not in record]
+    if missing or not isinstance(record["prompt"], str) or not isinstance(record["instrument"], str):
+        raise ReverieError("The file's record is incomplete: give a file as Reverie wrote it.")
+    settings = {name: record[name] for name in SETTINGS}
+    return record["prompt"], settings | {
+        "instrument_name": record["instrument"],
+        "backing": record["backing"] is True,
+    }
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a replay showed. differences: sentences without a full stop, on what is not as it was."""
+
+    same_bytes: bool
+    differences: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """The verdict in a sentence, without a full stop."""
+        if self.same_bytes:
+            return "verified, the same to the last byte"
+        if self.differences:
+            return "not the same; it was made under other circumstances, or edited"
+        return "not the same: its notes or its record were edited"
+
+
+def verify(data: bytes, suffix: str, model: Model) -> Verdict:
+    """Composes the tune in a file again, from its own record, and compares."""
+    told = read_record(data)
+    prompt, settings = asked(told)
+    with records.threads_of(told):
+        again = compose(model, prompt, **settings)
+    same = written(replace(again, record=told), suffix) == data
+    return Verdict(same, tuple(records.changes(told, again.record)))
