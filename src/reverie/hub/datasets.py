@@ -109,7 +109,7 @@ def open_scenes(
     return Scenes(built("scenes", size_px), size_px, split, styles, synonyms)
 
 
-def built(name: str, size_px: int) -> Path:
+def built(name: str, size_px: int = 128) -> Path:
     """The file of a data set that is built already; a `ReverieError` if it is not. size_px: of scenes."""
     path = _path(name, size_px)
     if not path.is_file():

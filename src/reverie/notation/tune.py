@@ -158,7 +158,7 @@ def _after_first_ending(bars: Sequence[Bar], at: int) -> int:
 def parts(bars: Sequence[Bar]) -> list[list[Bar]]:
     """The bars of each part: a part ends at a repeat or a double line, and before a repeat opens; endings go along."""
     found: list[list[Bar]] = [[]]
-    for bar, after in zip(bars, [*bars[1:], None], strict=True):
+    for bar, after in zip(bars, [*bars, None][1:], strict=True):
         found[-1].append(bar)
         ends = bar.closes != "" or (after is not None and after.opens)
         if ends and after is not None and not (after.ending == 2 and bar.ending == 1):

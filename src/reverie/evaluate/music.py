@@ -1,0 +1,256 @@
+"""How good a model's tunes are, beside real ones that it never saw and beside a Markov chain.
+
+A tune is asked for as each of the real ones is: its kind, metre, key and mode. So the three columns can be compared.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import pairwise
+
+from reverie.data.tunes import Kept
+from reverie.notation import abc, words
+from reverie.notation.theory import Key, heard_key
+from reverie.notation.tune import Tune, parts, sounding, unfolded
+from reverie.types import ReverieError
+
+ORDER = 4  # of the Markov chain: how many words it remembers
+MOST_WORDS = 500
+START = ""  # before the first word
+MINOR_THIRD = {"minor", "dorian", "phrygian", "locrian"}
+BACK_OFF = 0.3  # how much of its belief each shorter memory gets
+
+Composer = Callable[[Tune, int], tuple[Tune, bool]]  # (a tune like which, seed) -> tune, whether its bars add up
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is measured of some tunes; shares are from 0 to 1.
+
+    bars: those that add up, before anything is corrected. parses: tunes that can be read back from their own ABC.
+    key: heard as asked for (Krumhansl). metre: all bars are of the metre asked for. tonic: that the last note is it.
+    repeats: bars whose notes were there before. pitch_distance, length_distance: of the histograms of pitches above the
+    tonic and of lengths from those of the tunes learnt from, in total variation. longest: the longest run of intervals
+    that a tune learnt from has too, the median over tunes, and most of any. bits_per_note: on tunes never seen.
+    """
+
+    num: int
+    bars: float
+    parses: float
+    key: float
+    metre: float
+    tonic: float
+    repeats: float
+    pitch_distance: float
+    length_distance: float
+    longest: float
+    most: int
+    bits_per_note: float | None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What tunes are compared with: those that were learnt from."""
+
+    learnt: Sequence[Tune]
+
+    @cached_property
+    def melodies(self) -> str:
+        """All steps of all melodies, each a letter; no run goes over the end of a tune."""
+        return "\n".join(_letters(tune) for tune in self.learnt)
+
+    @cached_property
+    def histograms(self) -> tuple[dict[int, float], dict[int, float]]:
+        """Shares of pitches above the tonic and of lengths."""
+        return histograms(self.learnt)
+
+
+def figures(made: Sequence[Tune], asked: Sequence[Tune], reference: Reference, bits: float | None) -> Figures:
+    """Measures tunes that were asked for like `asked`."""
+    runs = [longest_run(tune, reference) for tune in made]
+    full = [full_bars(tune) for tune in made]
+    pitches, lengths = histograms(made)
+    return Figures(
+        num=len(made),
+        bars=sum(whole for whole, _ in full) / sum(of for _, of in full),
+        parses=_share(_parses(tune) for tune in made),
+        key=_share(_sounds_in(tune, like.key) for tune, like in zip(made, asked, strict=True)),
+        metre=_share(_is_in(tune, like) for tune, like in zip(made, asked, strict=True)),
+        tonic=_share(tune.pitches[-1] % 12 == tune.key.pitch_class for tune in made),
+        repeats=sum(map(repeated, made)) / len(made),
+        pitch_distance=distance(pitches, reference.histograms[0]),
+        length_distance=distance(lengths, reference.histograms[1]),
+        longest=sorted(runs)[len(runs) // 2],
+        most=max(runs),
+        bits_per_note=bits,
+    )
+
+
+def full_bars(tune: Tune) -> tuple[int, int]:
+    """How many bars are as long as they should be, of how many: upbeats and the ends that they shorten may be short."""
+    whole = of = 0
+    for part in parts(tune.bars):
+        upbeat = part[0].ticks if len(part) > 1 and part[0].ticks < tune.metre.ticks else 0
+        for bar, after in zip(part, [*part[1:], None], strict=True):
+            if bar is part[0] and upbeat:
+                continue
+            ends = after is None or bar.closes != ""
+            whole += bar.ticks == tune.metre.ticks - (upbeat if ends else 0)
+            of += 1
+    return whole, of
+
+
+def _parses(tune: Tune) -> bool:
+    try:
+        return abc.from_abc(abc.to_abc(tune)).bars == tune.bars
+    except ReverieError:
+        return False
+
+
+def _sounds_in(tune: Tune, key: Key) -> bool:
+    """Whether the key that is heard has this tonic, and its third."""
+    weights = [0.0] * 12
+    for pitch, _, ticks in sounding(unfolded(tune.bars)):
+        if pitch is not None:
+            weights[pitch % 12] += ticks
+    heard = heard_key(weights)
+    return heard.pitch_class == key.pitch_class and (heard.mode in MINOR_THIRD) == (key.mode in MINOR_THIRD)
+
+
+def _is_in(tune: Tune, like: Tune) -> bool:
+    whole, of = full_bars(tune)
+    return str(tune.metre) == str(like.metre) and whole == of
+
+
+def repeated(tune: Tune) -> float:
+    """The share of bars whose notes an earlier bar has too, as written."""
+    before, again = set[tuple[object, ...]](), 0
+    for bar in tune.bars:
+        again += bar.notes in before
+        before.add(bar.notes)
+    return again / len(tune.bars)
+
+
+def histograms(found: Sequence[Tune]) -> tuple[dict[int, float], dict[int, float]]:
+    """Shares of the twelve pitches above the tonic by how long they sound, and of the lengths of notes."""
+    pitches, lengths = Counter[int](), Counter[int]()
+    for tune in found:
+        for pitch, _, ticks in sounding(tune.bars):
+            if pitch is not None:
+                pitches[(pitch - tune.key.pitch_class) % 12] += ticks
+                lengths[ticks] += 1
+    return tuple({key: count / counts.total() for key, count in counts.items()} for counts in (pitches, lengths))  # type: ignore[return-value]
+
+
+def distance(one: dict[int, float], other: dict[int, float]) -> float:
+    """Total variation: half the sum of differences, 0 for the same and 1 for nothing in common."""
+    return sum(abs(one.get(key, 0.0) - other.get(key, 0.0)) for key in {*one, *other}) / 2
+
+
+def longest_run(tune: Tune, reference: Reference) -> int:
+    """How many steps of the melody in a row a tune that was learnt from has too."""
+    letters, most, start = _letters(tune), 0, 0
+    for end in range(1, len(letters) + 1):
+        while letters[start:end] not in reference.melodies:
+            start += 1
+        most = max(most, end - start)
+    return most
+
+
+def _letters(tune: Tune) -> str:
+    return "".join(chr(0x100 + after - before) for before, after in pairwise(tune.pitches))
+
+
+def _share(told: Iterator[bool]) -> float:
+    found = list(told)
+    return sum(found) / max(len(found), 1)
+
+
+def like(kept: Sequence[Kept], num: int, seed: int) -> list[Tune]:
+    """Some tunes that were never learnt from, to be asked for the like of."""
+    held = [one.tune for one in kept if one.held_out]
+    return random.Random(seed).sample(held, min(num, len(held)))  # noqa: S311 - no secret
+
+
+# --- the baseline ---
+
+
+class Chain:
+    """A Markov chain over the words of a tune: what came after the last `ORDER` words, or after fewer where none did.
+
+    It learns from tunes of one kind and metre, each moved to the key that is asked for.
+    """
+
+    def __init__(self, learnt: Sequence[Tune]) -> None:
+        self._learnt = learnt
+        self._tables: dict[tuple[str, str, int], dict[tuple[str, ...], Counter[str]]] = {}
+
+    def compose(self, like: Tune, seed: int) -> Tune:
+        """A tune of the kind, metre and key of another."""
+        dice, table = random.Random(seed), self._table(like)  # noqa: S311 - no secret
+        told = [START]
+        while len(told) < MOST_WORDS and told[-1:] != [words.END]:
+            after = next(table[memory] for memory in _memories(told) if memory in table)
+            told += dice.choices(list(after), list(after.values()))
+        made = words.from_text("".join(f" {word}" for word in [*words.head(like), *told[1:]]))
+        return replace(made, key=like.key)
+
+    def bits(self, tune: Tune) -> float:
+        """What the bars of a tune cost it, in bits; some belief is left to shorter memories, and to any word."""
+        table, told, total = self._table(tune), [START], 0.0
+        for word in words.body(tune.bars):
+            belief, rest = 0.0, 1.0
+            for memory in _memories(told):
+                if memory in table:
+                    after = table[memory]
+                    belief += rest * (1 - BACK_OFF) * after[word] / after.total()
+                    rest *= BACK_OFF
+            total -= math.log2(belief + rest / 500)
+            told.append(word)
+        return total
+
+    def _table(self, like: Tune) -> dict[tuple[str, ...], Counter[str]]:
+        key = (like.rhythm, str(like.metre), like.key.pitch_class)
+        if key not in self._tables:
+            self._tables[key] = self._counted(like)
+        return self._tables[key]
+
+    def _counted(self, like: Tune) -> dict[tuple[str, ...], Counter[str]]:
+        table = defaultdict[tuple[str, ...], Counter[str]](Counter)
+        for tune in self._learnt:
+            if tune.metre != like.metre:
+                continue
+            shift = (like.key.pitch_class - tune.key.pitch_class + 6) % 12 - 6
+            told = [START]
+            for word in words.body(tune.bars):
+                moved = words.shifted(word, shift)
+                for memory in _memories(told):
+                    table[memory][moved] += 1
+                told.append(moved)
+        return table
+
+
+def _memories(told: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The last words, from `ORDER` of them to none."""
+    for length in range(min(ORDER, len(told)), -1, -1):
+        yield tuple(told[len(told) - length :])
+
+
+def bits_per_note(cost: Callable[[Tune], float], found: Sequence[Tune]) -> float:
+    """The cost of tunes in bits, for each note and rest that is written."""
+    return sum(map(cost, found)) / sum(len(tune.notes) for tune in found)
+
+
+def prompt(like: Tune) -> str:
+    """How a person asks for such a tune."""
+    return f"{_with_article(like.rhythm)} in {like.key}, {like.metre}"
+
+
+def _with_article(rhythm: str) -> str:
+    """A jig, an air."""
+    return f"{'an' if rhythm[:1] in 'aeiou' else 'a'} {rhythm}" if rhythm else "a tune"
