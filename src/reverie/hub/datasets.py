@@ -24,7 +24,7 @@ VERSION = 4  # of how icons are drawn: with another number, each build is made a
 SIZES_PX = (64, 128, 256)
 
 # Collections of tunes in a package whose code is not used; NOTICE says who made them.
-TUNES_VERSION = 1  # of how tunes are cleaned
+TUNES_VERSION = 2  # of how tunes are cleaned
 TUNES_WHEEL, TUNES_WHEEL_BYTES = "music21==10.5.1", 20_118_992
 TUNES_INSIDE = "music21/corpus/"
 COLLECTIONS = {

@@ -35,7 +35,7 @@ TOKENS = re.compile(
     r"|\[(?P<field>[A-Za-z]):(?P<value>[^\]]*)\]"
     r"|(?P<line>\[\||:*\|+\]?:*|::+)"
     r"|\[?(?P<ending>[1-9](?:[,-][0-9])*)(?=[^0-9/]|$)"
-    r"|\((?P<tuplet>[2-9])(?::(?P<time>\d?))?(?::(?P<many>\d?))?"
+    r"|\((?P<tuplet>[2-9])(?::(?P<time>\d?))?(?::(?P<many>\d{0,2}))?"
     r"|\[(?P<chord>[^\]\[|:]+)\]"
     + LENGTH.format("chord_length")
     + r"|(?P<rest>[zxZX])"
@@ -72,8 +72,8 @@ def to_abc(tune: Tune, number: int = 1) -> str:
     """A tune as ABC: eighths are the unit, beams by the beat, four bars a line."""
     head = [
         f"X:{number}",
-        f"T:{tune.title}",
-        *([f"R:{tune.rhythm}"] if tune.rhythm else []),
+        f"T:{_one_line(tune.title)}",
+        *([f"R:{_one_line(tune.rhythm)}"] if tune.rhythm else []),
         f"M:{tune.metre}",
         "L:1/8",
     ]
@@ -296,9 +296,14 @@ def _without_stray_endings(bars: list[Bar]) -> list[Bar]:
 
 def _tidied(title: str) -> str:
     """A title on one line, with "The" where it is said."""
-    title = re.sub(r"[\x00-\x1f\x7f]", " ", title)[:200].strip().rstrip(".")
+    title = _one_line(title).rstrip(".")
     match = re.fullmatch(r"(.+), (The|A|An)( .*)?", title)
     return title if match is None else f"{match[2]} {match[1]}{match[3] or ''}"
+
+
+def _one_line(text: str) -> str:
+    """Text without what would end its line or begin a remark."""
+    return " ".join("".join(char if char.isprintable() and char != "%" else " " for char in text[:200]).split())
 
 
 def _key(value: str, before: Key) -> Key:
@@ -348,7 +353,10 @@ def _lines(tune: Tune) -> Iterator[str]:
         line += (
             f"[{bar.ending} " if bar.ending and (before is None or before.ending != bar.ending or before.closes) else ""
         )
-        line += _bar(bar, tune) + {"": " | ", "repeat": " :|", "double": " ||", "final": " |]"}[bar.closes]
+        line += (
+            _bar(bar, tune, before is None or before.closes != "")
+            + {"": " | ", "repeat": " :|", "double": " ||", "final": " |]"}[bar.closes]
+        )
         full += bar.ticks >= tune.metre.ticks
         if bar.closes or full == 4:
             yield line.strip()
@@ -357,9 +365,9 @@ def _lines(tune: Tune) -> Iterator[str]:
         yield line.strip()
 
 
-def _bar(bar: Bar, tune: Tune) -> str:
+def _bar(bar: Bar, tune: Tune, is_upbeat: bool) -> str:
     altered: dict[tuple[str, int], int] = {}
-    text, start, triplet = "", max(tune.metre.ticks - bar.ticks, 0) if bar.opens else 0, 0
+    text, start, triplet = "", max(tune.metre.ticks - bar.ticks, 0) if is_upbeat else 0, 0
     for at, note in enumerate(bar.notes):
         if start % tune.metre.beat_ticks == 0 and at and not triplet:
             text += " "

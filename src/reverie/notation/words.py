@@ -178,9 +178,14 @@ class Follower:
 
     def has_room(self, ticks: int) -> bool:
         """Whether a note of this length may come: what is then left of the bar can still be filled."""
-        rest = {goal - self.filled - ticks for goal in self._goals()} if self._bars_left > 0 else set()
+        may = self._bars_left > 0 and not self._needs_second_ending
+        rest = {goal - self.filled - ticks for goal in self._goals()} if may else set()
         sums = _sums(self.durations, self.full)
         return any(left == 0 or (left > 0 and (not self.durations or left in sums)) for left in rest)
+
+    @property
+    def _needs_second_ending(self) -> bool:
+        return self.ending == 1 and self.last == REPEAT
 
     def _goals(self) -> list[int]:
         """What this bar may come to, in ticks."""
@@ -198,7 +203,7 @@ class Follower:
         """How many may still come here, one left over for a second ending; very many if any number will do."""
         if self.num_bars is None:
             return 1 << 30
-        return self.num_bars - self.bars - (self.ending == 1 and self.last != REPEAT)
+        return self.num_bars - self.bars - (self.ending == 1 and not self._needs_second_ending)
 
     def signs(self) -> dict[str, bool]:
         """Which of `SIGNS` may come now."""
@@ -212,10 +217,10 @@ class Follower:
             OPENS: between and self.starts_part and not self.opened and left > 0,
             LINE: not begins and (goes_on or is_upbeat or self._may_be_upbeat()),
             REPEAT: closes and self.ending != 2 and left > 0,
-            DOUBLE: closes and self.ending != 1 and not self.opened and left > 1,
+            DOUBLE: closes and self.ending != 1 and (self.ending == 2 or not self.opened) and left > 1,
             END: is_last and self.ending != 1 and (closes or (begins and self.last == REPEAT)),
             ENDINGS[0]: between and not self.ending and self.last == LINE and not self.starts_part and left > 1,
-            ENDINGS[1]: between and self.ending == 1 and self.last == REPEAT,
+            ENDINGS[1]: self._needs_second_ending,
         }
 
     def _may_be_upbeat(self) -> bool:
