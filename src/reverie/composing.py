@@ -66,7 +66,7 @@ def compose(
 ) -> Composed:
     """Composes a tune. settings: fields of `MusicRequest`. watch: is told of every step."""
     need_composing(model)
-    player = _player(prompt, instrument_name)
+    player = who_plays(prompt, instrument_name)
     generation = model.generate(prompt, **settings)
     last = None
     for step in generation:
@@ -97,7 +97,7 @@ def finished(model: Model, generation: Generation, guess: Sequence[int], player:
     return Composed(tune, record, _assumed(tune, request.plan, request.begin), rule.corrected, rule.asked)
 
 
-def _player(prompt: str, name: str | None) -> Instrument:
+def who_plays(prompt: str, name: str | None) -> Instrument:
     """Who plays: as asked for, or as the prompt says, or the usual one."""
     told = named_in(prompt) if name is None else instrument(name)
     return instrument(USUAL) if told is None else told

@@ -123,9 +123,10 @@ def asked(prompt: str | None, options: ComposeOptions) -> tuple[str, dict[str, A
         settings = told_settings | settings
         prompt, name = told if prompt is None else prompt, records.model_of(record) if name is None else name
     prompt = piped() if prompt is None else prompt
-    if prompt is None and options.begin is None:
+    prompt = "" if prompt is None else prompt.strip()
+    if not prompt and options.begin is None and options.again is None:
         raise typer.BadParameter("give at least one word, or pipe it in", param_hint="PROMPT")
-    return "" if prompt is None else prompt.strip(), settings, name
+    return prompt, settings, name
 
 
 def check_files(options: ComposeOptions) -> None:

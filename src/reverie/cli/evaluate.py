@@ -1,4 +1,4 @@
-"""eval image | text: how good a model is, in numbers."""
+"""eval image | text | music: how good a model is, in numbers."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from reverie.engine import Model
+    from reverie.evaluate.music import Figures
     from reverie.evaluate.pictures import Drawer, Report, Table
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -64,6 +65,34 @@ def image(
         _write(json_file, json.dumps(_numbers(report), indent=1).encode())
     if sheet is not None:
         _write_sheet(sheet, report)
+
+
+@app.command()
+def music(
+    *,
+    model: ModelName = None,
+    num: Annotated[int, typer.Option(min=1, max=10_000, help="How many tunes of each kind.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Of the choice of real tunes; tune i is made with seed i.")] = 1,
+    json_file: JsonFile = None,
+    offline: Offline = False,
+) -> None:
+    """Compose tunes, and measure them beside real ones that training never saw and beside a Markov chain."""
+    from dataclasses import asdict
+
+    from reverie.cli.compose import load_composer
+    from reverie.data import tunes
+    from reverie.evaluate import music as measures
+    from reverie.hub.datasets import build
+
+    with Feedback() as feedback:
+        loaded = load_composer(model, offline, feedback)
+        feedback.status("Reading tunes")
+        kept = tunes.load(build("tunes"))
+    with _bar("Composing") as progress:
+        table = measures.compare(loaded, kept, num, seed, progress)
+    _show_music(table)
+    if json_file is not None:
+        _write(json_file, json.dumps({name: asdict(row) for name, row in table.items()}, indent=1).encode())
 
 
 @app.command()
@@ -121,6 +150,41 @@ def _show(report: Report) -> None:
         rows.add_row(*row)
     Console().print(rows)
     note("In brackets: where the true share lies in 95 of 100 cases.")
+
+
+MUSIC_ROWS = {
+    "bars": "bars add up",
+    "parses": "can be read again",
+    "key": "key heard",
+    "metre": "metre kept",
+    "tonic": "ends on tonic",
+    "repeats": "bars repeated",
+    "pitch_distance": "pitches differ",
+    "length_distance": "lengths differ",
+    "longest": "known run, median",
+    "most": "known run, most",
+    "bits_per_note": "bits per note",
+}
+
+
+def _show_music(table: dict[str, Figures]) -> None:
+    from rich.console import Console
+    from rich.table import Table as Rows
+
+    rows = Rows(box=None)
+    for column in ("", *table):
+        rows.add_column(column, justify="right" if column else "left", no_wrap=True)
+    for name, words in MUSIC_ROWS.items():
+        rows.add_row(words, *(_figure(name, getattr(told, name)) for told in table.values()))
+    Console().print(rows)
+
+
+def _figure(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    if name in ("longest", "most"):
+        return f"{value:.0f}"
+    return f"{value:.2f}" if name == "bits_per_note" else f"{value:.1%}"
 
 
 def _numbers(report: Report) -> dict[str, Any]:

@@ -8,24 +8,31 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import torch
 
 from reverie.data.tunes import Kept
+from reverie.modalities.music import BEGIN
 from reverie.notation import abc, words
 from reverie.notation.theory import Key, heard_key
 from reverie.notation.tune import Tune, parts, sounding, unfolded
 from reverie.types import ReverieError
 
-ORDER = 4  # of the Markov chain: how many words it remembers
+if TYPE_CHECKING:
+    from reverie.engine import Model
+
+ORDER = 2  # of the Markov chain: how many words it remembers; more cost more bits
 MOST_WORDS = 500
 START = ""  # before the first word
 MINOR_THIRD = {"minor", "dorian", "phrygian", "locrian"}
-BACK_OFF = 0.3  # how much of its belief each shorter memory gets
+ANY_WORD = 1 / 500  # of a word that was never heard
 
-Composer = Callable[[Tune, int], tuple[Tune, bool]]  # (a tune like which, seed) -> tune, whether its bars add up
+Composer = Callable[[Tune, int], Tune]  # (a tune like which, seed)
 
 
 @dataclass(frozen=True)
@@ -177,6 +184,29 @@ def like(kept: Sequence[Kept], num: int, seed: int) -> list[Tune]:
     return random.Random(seed).sample(held, min(num, len(held)))  # noqa: S311 - no secret
 
 
+def compare(
+    model: Model, kept: Sequence[Kept], num: int, seed: int, progress: Callable[[int, int], None]
+) -> dict[str, Figures]:
+    """Real tunes that were held out, what a model makes when asked for the like of them, and what a chain makes."""
+    asked, learnt = like(kept, num, seed), [one.tune for one in kept if not one.held_out]
+    reference, chain, held = Reference(learnt), Chain(learnt), [one.tune for one in kept if one.held_out]
+    bits = {"model": bits_per_note(bits_of(model), held), "chain": bits_per_note(chain.bits, held)}
+    makers: Mapping[str, tuple[Composer, float]] = {
+        "as written": (composer(model, free=True), bits["model"]),
+        "kept whole": (composer(model, free=False), bits["model"]),
+        "Markov chain": (chain.compose, bits["chain"]),
+    }
+    table = {}
+    for number, (name, (make, cost)) in enumerate(makers.items()):
+        made = []
+        for at, tune in enumerate(asked):
+            made.append(make(tune, at))
+            progress(number * len(asked) + at + 1, len(makers) * len(asked))
+        heard = [at for at, tune in enumerate(made) if len(tune.pitches) > 1]
+        table[name] = figures([made[at] for at in heard], [asked[at] for at in heard], reference, cost)
+    return {**table, "real": figures(asked, asked, reference, None)}
+
+
 # --- the baseline ---
 
 
@@ -201,16 +231,19 @@ class Chain:
         return replace(made, key=like.key)
 
     def bits(self, tune: Tune) -> float:
-        """What the bars of a tune cost it, in bits; some belief is left to shorter memories, and to any word."""
+        """What the bars of a tune cost it, in bits. A memory leaves belief to shorter ones by how many words it knows.
+
+        (Witten and Bell 1991, method C.)
+        """
         table, told, total = self._table(tune), [START], 0.0
         for word in words.body(tune.bars):
             belief, rest = 0.0, 1.0
             for memory in _memories(told):
                 if memory in table:
                     after = table[memory]
-                    belief += rest * (1 - BACK_OFF) * after[word] / after.total()
-                    rest *= BACK_OFF
-            total -= math.log2(belief + rest / 500)
+                    belief += rest * after[word] / (after.total() + len(after))
+                    rest *= len(after) / (after.total() + len(after))
+            total -= math.log2(belief + rest * ANY_WORD)
             told.append(word)
         return total
 
@@ -241,16 +274,37 @@ def _memories(told: Sequence[str]) -> Iterator[tuple[str, ...]]:
         yield tuple(told[len(told) - length :])
 
 
+def bits_of(model: Model) -> Callable[[Tune], float]:
+    """What the words of a tune's bars cost a model, in bits, given its head."""
+
+    @torch.inference_mode()
+    def bits(tune: Tune) -> float:
+        ids = model.medium.vocabulary.ids
+        told = [ids.get(word) for word in [*words.head(tune), *words.body(tune.bars)]]
+        if None in told:
+            raise ReverieError(f"The model has no word for something in {tune.title!r}: it was trained on other tunes.")
+        tokens = torch.tensor([[*model.medium.encode(BEGIN), *told]], device=model.place.device)
+        nats = -model.core(tokens[:, :-1])[0].float().log_softmax(-1)  # (T, V)
+        each = nats.gather(1, tokens[0, 1:, None])[:, 0]  # (T,)
+        return float(each[len(words.HEAD) :].sum()) / math.log(2)
+
+    return bits
+
+
+def composer(model: Model, *, free: bool) -> Composer:
+    """Asks a model for a tune like another. free: as the model writes it, whether or not its bars add up."""
+
+    def compose(like: Tune, seed: int) -> Tune:
+        key = f"{like.key.tonic} {like.key.mode}"
+        wanted = {"key": key, "metre": str(like.metre), "rhythm": like.rhythm, "free": free, "seed": seed}
+        generation = model.generate("", **wanted)
+        *_, last = generation
+        tune: Tune = model.medium.tune(last.guess, generation.request)
+        return replace(tune, key=like.key)
+
+    return compose
+
+
 def bits_per_note(cost: Callable[[Tune], float], found: Sequence[Tune]) -> float:
     """The cost of tunes in bits, for each note and rest that is written."""
     return sum(map(cost, found)) / sum(len(tune.notes) for tune in found)
-
-
-def prompt(like: Tune) -> str:
-    """How a person asks for such a tune."""
-    return f"{_with_article(like.rhythm)} in {like.key}, {like.metre}"
-
-
-def _with_article(rhythm: str) -> str:
-    """A jig, an air."""
-    return f"{'an' if rhythm[:1] in 'aeiou' else 'a'} {rhythm}" if rhythm else "a tune"

@@ -36,6 +36,7 @@ BEGIN, FINISH = "<tune>", "<end>"
 LEAST_OFTEN = 8  # a word that occurs less often in the data, in all keys, is none
 TITLE_PIECES = 1024  # 256 bytes, and what titles are made of
 MOST_TITLE_TOKENS = 16
+USUAL_BARS, LEAST_NEW_BARS = (16, 24, 32, 48, 64), 4  # of a tune that is carried on
 OWN_KEY = 0.5  # the share of examples in the key of their book
 TITLE_CHARS = re.compile(r"[A-Za-z'&,. -]+")
 
@@ -168,11 +169,12 @@ class Music:
         """Words of the head that must come, and how many bars there are to be."""
         if begun is not None:
             written = words.num_bars(begun)
-            num_bars = told.num_bars or next(n for n in (16, 24, 32, 48, 64, 80) if n >= written + 4)
+            usual = (length for length in USUAL_BARS if length >= written + LEAST_NEW_BARS)
+            num_bars = next(usual, 0) if told.num_bars is None else told.num_bars
             rhythm = told.rhythm or tunes.kind_of(begun)
             told = Plan(rhythm, str(begun.metre), begun.key.tonic, begun.key.mode, num_bars)
             if num_bars <= written:
-                raise ReverieError(f"The tune has {written} bars already: ask for more with --bars.")
+                raise ReverieError(f"The tune has {written} bars already: ask for more with --bars, or give fewer.")
         known = self.vocabulary.heads
         kind = None if told.rhythm is None else told.rhythm.replace(" ", words.SPACE)
         plan.check(told.with_(rhythm=kind), *(tuple(known[name]) for name in ("rhythm", "metre", "mode")))
@@ -191,11 +193,14 @@ class Music:
         return (request.max_tokens,)
 
     def tune(self, x: Sequence[int], request: MusicRequest | None = None) -> Tune:
-        """Token ids -> the tune so far, at the tempo that was asked for."""
-        told = Plan() if request is None else request.plan
-        begun = [] if request is None or request.begin is None else list(self.condition(request).tokens)
-        tune = words.from_text(self.tokenizer.decode([*begun, *x]))
-        return replace(tune, tempo_bpm=told.tempo_of(tune.rhythm))
+        """Token ids -> the tune so far; with a request its tempo, and what it goes on from."""
+        if request is None or request.begin is None:
+            tune = words.from_text(self.tokenizer.decode(x))
+            return replace(tune, tempo_bpm=(Plan() if request is None else request.plan).tempo_of(tune.rhythm))
+        begun, told = abc.from_abc(request.begin), request.plan
+        tune = words.from_text(self.tokenizer.decode([*self.condition(request).tokens, *x]))
+        tempo_bpm = begun.tempo_bpm if told.tempo_bpm is None else told.tempo_bpm
+        return replace(tune, tempo_bpm=tempo_bpm, title=begun.title if begun.title else tune.title)
 
     def decode(self, x: Sequence[int]) -> Artifact:
         """Token ids -> ABC; of a tune that has only begun what there is."""

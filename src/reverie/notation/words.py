@@ -8,6 +8,8 @@ with a - if it is tied to the next - and at last its title, which is plain text.
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -25,6 +27,7 @@ LINES = {LINE: "", REPEAT: "repeat", DOUBLE: "double"}
 CLOSED = {closes: line for line, closes in LINES.items()}
 REST = "z"
 SPACE = "-"  # within a word of the head
+NOTE = re.compile(r"(?:z|(?P<name>[A-G]#?)(?P<octave>-?\d)):(?P<length>\d{1,3}(?:/[1-9]\d{0,2})?)(?P<tied>-)?")
 NAMES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
 
@@ -79,21 +82,18 @@ def note_word(note: Note) -> str:
 @lru_cache(maxsize=4096)
 def word_note(word: str) -> Note | None:
     """The note that a word stands for; None if it stands for none."""
-    name, colon, length = word.partition(":")
-    if not colon or not name or not length[:1].isdigit():
+    match = NOTE.fullmatch(word)
+    if match is None or not (ticks := int(Fraction(match["length"]) * WHOLE)):
         return None
-    ticks = int(Fraction(length.removesuffix("-")) * WHOLE)
-    if name == REST:
-        return Note(None, ticks)
-    pitch = NAMES.index(name[:-1]) + 12 * (int(name[-1]) + 1)
-    return Note(pitch, ticks, length.endswith("-"))
+    pitch = None if match["name"] is None else NAMES.index(match["name"]) + 12 * (int(match["octave"]) + 1)
+    return Note(pitch, ticks, match["tied"] is not None)
 
 
 def from_text(text: str) -> Tune:
     """The tune that a text tells of, as far as it goes: a bar that has only begun is there, with what it has."""
     music, _, title = text.partition(f" {END}")
     words = music.split()
-    told = dict(word.split("=", 1) for word in words if "=" in word)
+    told = dict(word.split("=", 1) for word in itertools.takewhile(lambda word: "=" in word, words))
     beats, unit = map(int, told.get("metre", "4/4").split("/"))
     key = Key(told.get("key", "C"), told.get("mode", "major"))
     return Tune(title.strip(), told.get("rhythm", "").replace(SPACE, " "), Metre(beats, unit), key, tuple(_bars(words)))

@@ -1,0 +1,204 @@
+"""Composing with the model that ships: what is asked for is kept, files tell how they were made, a replay agrees."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import tunes as examples
+from reverie import composing, engine
+from reverie.cli.app import app
+from reverie.composing import SUFFIXES, Composed, compose, in_range, written
+from reverie.engine import Model
+from reverie.notation import words
+from reverie.notation.abc import from_abc, to_abc
+from reverie.notation.instruments import instrument
+from reverie.notation.midi import to_midi
+from reverie.notation.theory import Key
+from reverie.notation.tune import Metre
+from reverie.types import ReverieError
+
+MAGIC = {
+    ".abc": b"X:1", ".mid": b"MThd", ".musicxml": b"<?xml", ".svg": b"<", ".png": b"\x89PNG", ".pdf": b"%PDF",
+    ".wav": b"RIFF", ".ogg": b"OggS", ".mp3": b"ID3",
+}  # fmt: skip
+TOLD = (".abc", ".mid", ".wav", ".ogg", ".mp3")  # that hold their record
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return engine.load("tunes")
+
+
+@pytest.fixture(scope="module")
+def jig(model: Model) -> Composed:
+    return compose(model, "a lively jig in D major for flute", seed=1, backing=True)
+
+
+def test_a_seed_repeats_and_another_one_does_not(model: Model, jig: Composed) -> None:
+    again = compose(model, "a lively jig in D major for flute", seed=1, backing=True)
+    other = compose(model, "a lively jig in D major for flute", seed=2, backing=True)
+    assert again.tune == jig.tune
+    assert other.tune.bars != jig.tune.bars
+
+
+def test_what_the_words_say_is_what_comes(jig: Composed) -> None:
+    tune = jig.tune
+    assert (tune.rhythm, tune.metre, tune.key, tune.tempo_bpm) == ("jig", Metre(6, 8), Key("D"), 129)
+    assert jig.played_by.name == "flute"
+    assert words.adds_up(tune)
+    assert tune.title
+    assert set(jig.assumed) == {"bars"}
+
+
+def test_options_count_more_than_words(model: Model) -> None:
+    made = compose(model, "a jig in D", seed=3, key="Gm", metre="3/4", rhythm="waltz", bars=12, tempo_bpm=99)
+    tune = made.tune
+    assert (tune.rhythm, str(tune.metre), tune.key, tune.tempo_bpm) == ("waltz", "3/4", Key("G", "minor"), 99)
+    assert words.num_bars(tune) == 12
+    assert words.adds_up(tune)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_nothing_asked_is_answered_with_what_was_assumed(model: Model, seed: int) -> None:
+    made = compose(model, "surprise me", seed=seed)
+    assert set(made.assumed) == {"rhythm", "metre", "key", "bars"}
+    assert words.adds_up(made.tune)
+
+
+def test_a_melody_is_carried_on(model: Model) -> None:
+    begin = "X:1\nM:6/8\nL:1/8\nK:G\nD|GAB BAB|gdB AGE|"
+    made = compose(model, "", seed=4, begin=begin)
+    told = from_abc(begin)
+    assert made.tune.bars[:3] == tuple(replace(bar, closes="") for bar in told.bars)
+    assert (made.tune.key, made.tune.metre) == (Key("G"), Metre(6, 8))
+    assert words.num_bars(made.tune) == 16
+    assert made.assumed == {}
+
+
+def test_without_its_rule_the_model_is_free(model: Model) -> None:
+    made = [compose(model, "a reel", seed=seed, free=True, temperature=2.0) for seed in range(3)]
+    assert not all(words.adds_up(one.tune) for one in made)
+    assert all(one.corrected for one in made)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_kind_of_file_is_what_it_says(jig: Composed, suffix: str) -> None:
+    data = written(jig, suffix)
+    assert data.startswith(MAGIC[suffix])
+    assert written(jig, suffix) == data
+
+
+@pytest.mark.parametrize("suffix", TOLD)
+def test_a_file_tells_how_it_was_made_and_that_is_true(model: Model, jig: Composed, suffix: str) -> None:
+    data = written(jig, suffix)
+    assert composing.read_record(data) == jig.record
+    assert composing.verify(data, suffix, model).same_bytes
+    assert b"trainedAlgorithmicMedia" in data or suffix in (".ogg", ".mp3")
+
+
+def test_an_edited_tune_is_found_out(model: Model, jig: Composed) -> None:
+    edited = written(jig, ".abc").replace(b"\nK:D\n", b"\nK:D\nd")
+    verdict = composing.verify(edited, ".abc", model)
+    assert not verdict.same_bytes
+    assert "edited" in verdict.summary
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"X:1\nK:C\nCDE", b"MThd", b"RIFF0000WAVE", b"%%reverie {", b"%%reverie []", b"ID3"]
+)
+def test_a_file_that_tells_nothing_says_so(data: bytes) -> None:
+    with pytest.raises(ReverieError, match=r"\.$"):
+        composing.asked(composing.read_record(data))
+
+
+def test_a_tune_is_moved_to_where_its_instrument_can_play() -> None:
+    tune = examples.jig()
+    assert in_range(tune, instrument("fiddle")) == tune
+    low = in_range(tune, instrument("cello"))
+    assert max(low.pitches) <= instrument("cello").highest
+    assert (min(tune.pitches) - min(low.pitches)) % 12 == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"key": "H"}, "no key"),
+        ({"metre": "5/4"}, "metre"),
+        ({"rhythm": "tango"}, "rhythm"),
+        ({"bars": 0}, "bars"),
+        ({"bars": 1000}, "bars"),
+        ({"tempo_bpm": 4}, "tempo"),
+        ({"begin": ""}, "no note"),
+        ({"begin": "X:1\nM:6/8\nK:C\nABcd efgab|c3"}, "add up"),
+        ({"begin": "X:1\nM:5/4\nK:C\nA|"}, "metre"),
+        ({"begin": "X:1\nM:4/4\nL:1/8\nK:C\nC,,8|"}, "no word"),
+        ({"begin": "X:1\nM:4/4\nL:1/8\nK:C\n" + "C8|" * 61}, "bars"),
+        ({"instrument_name": "kazoo"}, "instrument"),
+        ({"nonsense": 1}, "no setting"),
+    ],
+)
+def test_what_cannot_be_done_says_why(model: Model, settings: dict[str, object], says: str) -> None:
+    with pytest.raises(ReverieError, match=says):
+        compose(model, "a tune", **settings)  # type: ignore[arg-type]
+
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """A command in an empty folder -> its status, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO()))
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            app([*arguments], prog_name="reverie")
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return command
+
+
+def test_the_command_writes_each_file_and_names_it(run: Run) -> None:
+    status, out, err = run("compose", "a jig in D", "--seed", "1", "-n", "2", "-o", "jig.abc", "-o", "jig.svg")
+    assert status == 0
+    assert out.splitlines() == ["jig-1.abc", "jig-1.svg", "jig-2.abc", "jig-2.svg"]
+    assert all(Path(name).stat().st_size for name in out.splitlines())
+    assert "jig in D major, 6/8" in err
+    assert "Assumed: bars" in err
+    status, out, _ = run("verify", "jig-2.abc")
+    assert (status, out) == (0, "jig-2.abc: verified, the same to the last byte\n")
+    assert run("compose", "--again", "jig-1.abc", "-o", "again.abc")[0] == 0
+    assert Path("again.abc").read_bytes() == Path("jig-1.abc").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", [".abc", ".mid"])
+def test_the_command_goes_on_from_a_file(run: Run, suffix: str) -> None:
+    begun = replace(examples.jig(), bars=examples.jig().bars[:4])
+    data = to_abc(begun).encode() if suffix == ".abc" else to_midi(begun)
+    Path(f"begun{suffix}").write_bytes(data)
+    status, out, err = run("compose", "--continue", f"begun{suffix}", "--seed", "2")
+    assert status == 0, err
+    assert from_abc(out).pitches[: len(begun.pitches)] == begun.pitches
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["a jig", "-o", "jig.doc"], 2),
+        ([], 2),
+        (["a jig", "-m", "scenes"], 1),
+        (["a jig", "--key", "X"], 1),
+        (["--continue", "nowhere.abc"], 1),
+    ],
+)
+def test_mistakes_are_told_without_a_traceback(run: Run, arguments: list[str], status: int) -> None:
+    told = run("compose", *arguments)
+    assert told[0] == status
+    assert "Traceback" not in told[2]
