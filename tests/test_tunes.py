@@ -14,6 +14,7 @@ from reverie.data import tunes
 from reverie.data.tunes import alike, cleaned, collect, intervals, kind_of, load, shown_title
 from reverie.notation import plan, words
 from reverie.notation.abc import from_abc, to_abc
+from reverie.notation.abc import tunes as split
 from reverie.notation.theory import Key, at_pitch_class, heard_key, spelled
 from reverie.notation.tune import Note, Tune
 from reverie.notation.words import Follower, adds_up, from_text, note_word, num_bars, shifted, to_text, word_note
@@ -222,15 +223,11 @@ def test_what_cannot_serve_is_left_out() -> None:
 
 
 def test_a_family_is_learnt_or_held_out_as_a_whole(tmp_path: Path) -> None:
-    dice = random.Random(1)
-    texts = {}
-    for number in range(40):
-        notes = "".join("".join(dice.choice("ABcdefg") for _ in range(6)) + "|" for _ in range(8))
-        for name, key in (("a", "D"), ("b", "G")):
-            tune = from_abc(f"X:1\nT:N{number}\nM:6/8\nL:1/8\nK:D\n{notes}").transposed(
-                5 if key == "G" else 0, Key(key)
-            )
-            texts[f"{name}/{number}.abc"] = to_abc(tune)
+    once = [from_abc(text) for text in split(examples.book(40))]
+    higher = [tune.transposed(5, Key("G")) for tune in once]
+    texts = {
+        f"{name}/{at}.abc": to_abc(tune) for name, all_ in (("a", once), ("b", higher)) for at, tune in enumerate(all_)
+    }
     kept = collect(texts)
     families: dict[int, set[bool]] = {}
     for one in kept:

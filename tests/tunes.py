@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from hypothesis import strategies as st
 
 from reverie.notation.theory import ACCIDENTALS, MODES, STEPS, Key
@@ -57,6 +59,13 @@ def scale() -> Tune:
     bars.append(Bar((Note(66, 120, tied=False), Note(None, 48), Note(78, 24, tied=True))))
     bars.append(Bar((Note(78, 24), Note(76, 168)), closes="final"))
     return Tune("In F# minor", "reel", Metre(4, 4), Key("F#", "minor"), tuple(bars), 90)
+
+
+def book(num: int = 30) -> str:
+    """So many jigs of eight bars at random, as one file of ABC: some are learnt from and some held out."""
+    dice = random.Random(1)
+    jigs = ("".join("".join(dice.choice("ABcdefg") for _ in range(6)) + "|" for _ in range(8)) for _ in range(num))
+    return "\n".join(f"X:{at}\nT:Number {at}\nR:jig\nM:6/8\nL:1/8\nK:D\n{notes}\n" for at, notes in enumerate(jigs, 1))
 
 
 keys = st.builds(
