@@ -42,7 +42,7 @@ def ship_decoder(run: Path, target: Path, words: str) -> None:
     model = engine.load(str(run), place=engine.EXACT)
     found = model.checkpoint
     core = model.core.to(torch.bfloat16)
-    checkpoint.save(target, core, found.tokenizer, found.template, words, found.modality)
+    checkpoint.save(target, core, found.tokenizer, found.template, words, modality=found.modality)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from reverie.hub.soundfont import soundfont
+from reverie.hub.soundfont import need_synthesiser, soundfont
 from reverie.notation import sound
 from reverie.notation.backing import backing
 from reverie.notation.harmony import chords
@@ -28,7 +28,8 @@ RECORD = {"prompt": "a lively jig, für Zoë", "seed": 7}
 
 @pytest.fixture(scope="module")
 def font() -> Path:
-    """The SoundFont, fetched as a user would fetch it."""
+    """The SoundFont and what plays it, fetched as for a user."""
+    need_synthesiser()
     return soundfont()
 
 
@@ -97,7 +98,7 @@ def test_a_wav_is_one(short: np.ndarray) -> None:
 @pytest.mark.parametrize("write", WRITERS)
 def test_other_programs_can_play_a_file_and_read_what_it_says(write: Callable[..., bytes], short: np.ndarray) -> None:
     data = write(short, title="Zoë", record=RECORD)
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         words = container.metadata | container.streams[0].metadata
         frames = np.concatenate([frame.to_ndarray().astype(float).reshape(-1) for frame in container.decode(audio=0)])
         seconds = (container.duration or 0) / 1e6

@@ -32,4 +32,4 @@ def write_model(folder: Path) -> None:
     tokenizer = learnt_tokenizer(known())
     medium = Music(tokenizer, ChatTemplate(None))
     model = decoder(replace(SHAPE, vocab_size=tokenizer.vocab_size))
-    checkpoint.save(folder, model, tokenizer, medium.template, "# A tiny model\n", "music")
+    checkpoint.save(folder, model, tokenizer, medium.template, "# A tiny model\n", modality="music")

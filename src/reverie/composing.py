@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from reverie import records
 from reverie.hub.paths import shown_name
-from reverie.hub.soundfont import soundfont
+from reverie.hub.soundfont import need_synthesiser, soundfont
 from reverie.notation import abc, marks
 from reverie.notation.harmony import Chord, chords
 from reverie.notation.instruments import Instrument, instrument, named_in
@@ -181,6 +181,7 @@ def _sound(kind: str) -> Callable[[Composed], bytes]:
         from reverie.notation import sound  # noqa: PLC0415
 
         encode = {"wav": sound.wav, "ogg": sound.ogg, "mp3": sound.mp3}[kind]
+        need_synthesiser()
         samples = sound.render(_midi(made), soundfont())
         return encode(samples, title=made.tune.title, record=made.record)
 

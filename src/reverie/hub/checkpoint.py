@@ -125,7 +125,7 @@ def skeleton(config: DecoderConfig) -> Decoder:
 
 
 def save(
-    folder: Path, model: Decoder, tokenizer: Tokenizer, template: ChatTemplate, card: str, modality: str = "text"
+    folder: Path, model: Decoder, tokenizer: Tokenizer, template: ChatTemplate, card: str, *, modality: str = "text"
 ) -> None:
     """Writes a model folder of Reverie's own layout: config.json, model.safetensors, tokenizer and card.
 

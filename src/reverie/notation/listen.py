@@ -16,6 +16,7 @@ _UNITS = (2, 4, 8, 16)
 
 # Steps of the grids that a beat may be divided by, and what choosing each costs, in ticks of error (root mean square).
 _GRIDS = {24: 0.0, 12: 0.4, 16: 0.6, 36: 1.4, 18: 1.8, 6: 1.8, 8: 2.0, 3: 3.0, 4: 3.2}
+_ENDS = (24, 16, 12, 8, 6)  # what notes may end on
 _LOST = 6.0  # what it costs that two notes fall together
 _WORDS = {
     "melody": 3.0,
@@ -104,7 +105,7 @@ def _on_grid(line: Sequence[Heard], division: int, anchor: int, metre: Metre) ->
     spans: list[_Span] = []
     for note, start, (_, end), after in zip(line, starts, exact, [*starts[1:], None], strict=True):
         if after is None or after > start:
-            spans.append((note.pitch, start, _end(start, end, after, grids.get(int(end // beat), QUARTER // 4))))
+            spans.append((note.pitch, start, _end(start, end, after)))
     return spans
 
 
@@ -124,10 +125,10 @@ def _snap(value: float, step: int) -> int:
     return int(value / step + 0.5 if value >= 0 else value / step - 0.5) * step
 
 
-def _end(start: int, end: float, after: int | None, step: int) -> int:
+def _end(start: int, end: float, after: int | None) -> int:
     """Where a note ends: at the next one, unless a rest was clearly meant."""
-    step = min(step, QUARTER // 2)
-    own = max(_snap(end, step), start + step)
+    own = _snap(end, min(_ENDS, key=lambda step: (_misfit([end], step), -step)))
+    own = own if own > start else start + min(_ENDS)
     if after is None:
         return own
     gap, room = after - end, after - start

@@ -16,7 +16,6 @@ from xml.sax.saxutils import escape
 
 import av
 import numpy as np
-import tinysoundfont
 from av.error import FFmpegError
 
 from reverie.notation.marks import MADE_BY, RECORD, SOURCE_TYPE, printable, read_record_text, record_text
@@ -44,6 +43,8 @@ def render(midi: bytes, soundfont: Path, rate_hz: int = RATE_HZ) -> np.ndarray:
 
     The same file gives the same samples. A `ReverieError` if it cannot be read or lasts longer than `MAX_SECONDS`.
     """
+    import tinysoundfont  # noqa: PLC0415 - `hub.soundfont` may have to fetch it first
+
     events = list(_timed(midi))
     synth = tinysoundfont.Synth(gain=_GAIN_DB, samplerate=rate_hz)
     font = synth.sfload(str(soundfont))

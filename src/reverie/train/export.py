@@ -26,8 +26,8 @@ def export(folder: Path, learner: Any, training: Training, model: nn.Module, fac
         learner.save(folder / MODEL, model, training.model, text)
         return folder / MODEL
     if hasattr(learner, "tokenizer"):
-        parts = learner.tokenizer, learner.template, text, learner.name
-        checkpoint.save(folder / MODEL, model, *parts)  # type: ignore[arg-type]
+        parts = model, learner.tokenizer, learner.template, text
+        checkpoint.save(folder / MODEL, *parts, modality=learner.name)  # type: ignore[arg-type]
         return folder / MODEL
     if hasattr(learner, "codec"):
         drawings.save(folder / MODEL, learner, unique(model), training.model, text)
