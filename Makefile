@@ -13,10 +13,11 @@ INPUTS := pyproject.toml constraints.txt
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*##\(.*\)/make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: install  ## install Reverie, fetch the default model, write a story and draw a picture
+demo: install  ## install Reverie, fetch the default model, write a story, draw a picture, compose a jig
 	@$(BIN)/reverie write "Write one paragraph: a story about a robot dog that finds a friend." --seed 1 </dev/null
 	@$(BIN)/reverie draw "a red panda riding a skateboard" -o panda.png --seed 1 </dev/null
-	@echo "That was $(BIN)/reverie write, and $(BIN)/reverie draw. What else there is: $(BIN)/reverie --help" >&2
+	@$(BIN)/reverie compose "a lively Irish jig in D major" -o jig.wav -o jig.png --backing --seed 1 </dev/null
+	@echo "That was $(BIN)/reverie write, draw and compose. What else there is: $(BIN)/reverie --help" >&2
 
 install: $(VENV)/.installed  ## install Reverie in .venv
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -86,8 +87,8 @@ def test_a_drawer_of_the_right_scene_is_told_from_one_of_the_wrong_scene(
     assert report.scenes == tasks
     drawn, real = report.tables
     for name in judge.QUESTIONS:
-        assert real[name].share >= 0.8, name  # it learnt from an earlier layout of the scenes
-    assert real[pictures.ALL].share >= 0.7
+        assert real[name].share >= 0.95, name
+    assert real[pictures.ALL].share >= 0.93
     assert drawn["subject"].share <= 0.15
     assert drawn["background"].share <= 0.25
     assert drawn[pictures.ALL].right == 0
@@ -96,7 +97,7 @@ def test_a_drawer_of_the_right_scene_is_told_from_one_of_the_wrong_scene(
 @pytest.mark.parametrize("spoilt", ["blurred", "shuffled"])
 def test_mush_is_never_right(tasks: list[Scene], renders: list[Pixels], spoilt: str) -> None:
     x = judge.tensors(renders)
-    x = judge_training.blur(x, 7.0) if spoilt == "blurred" else judge_training.shuffled(x, 8, rng())
+    x = judge_training.blur(x, 14.0) if spoilt == "blurred" else judge_training.shuffled(x, 16, rng())
     mush = [((picture.permute(1, 2, 0) + 1) * 127.5).round().byte().numpy() for picture in x]
     table = pictures.table(pictures.verdicts(judge.trained(), mush, tasks))
     assert table["subject"].share <= 0.05
@@ -189,6 +190,24 @@ def test_it_learns(scenes: Scenes) -> None:
     losses = list(judge_training.learn(made, [scenes], learning))
     assert made.config.pictures == learning.pictures
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+
+
+def test_it_learns_all_relations_and_any_pair() -> None:
+    source = open_scenes(pictures.REAL_PX, "judge", ("noto",))
+    seen = [source.scene(0, index) for index in range(3000)]
+    counts = Counter(judge.answers(scene)["relation"] for scene in seen)
+    counts.pop(None)
+    assert set(counts) == set(judge.config().relation)
+    assert min(counts.values()) >= 60
+    assert {held_out(scene.subject, scene.other) for scene in seen if scene.other is not None} == {True, False}
+
+
+def test_a_new_block_changes_nothing() -> None:
+    torch.manual_seed(2)
+    made, deeper = judge.Judge(SMALL), judge.Judge(replace(SMALL, blocks=(0, 0, 2)))
+    deeper.load_state_dict(made.state_dict(), strict=False)
+    picture = [np.arange(64 * 64 * 3, dtype=np.uint32).astype(np.uint8).reshape(64, 64, 3)]
+    assert deeper.eval().ask(picture) == made.eval().ask(picture)
 
 
 def test_what_was_learnt_is_kept(tmp_path: Path) -> None:

@@ -18,6 +18,10 @@ from reverie.types import ReverieError
 T = TypeVar("T")
 KINDS = (("riding", 45), ("object", 20), ("vehicle", 8), ("alone", 14), ("many", 8), ("single", 5))
 HELD_OUT_KINDS = (("riding", 75), ("vehicle", 25))
+JUDGE_KINDS = (("riding", 28), ("object", 28), ("vehicle", 28), ("alone", 6), ("many", 5), ("single", 5))
+JUDGE_RELATIONS = (  # what is hard to tell, or can seldom be, more often
+    "left of", "right of", "above", "under", *("in front of", "behind") * 2, *("holding",) * 3,
+)  # fmt: skip
 FLOATING = {"night", "space"}  # backgrounds without a ground
 OWN_SIZE = {"big": 1350, "tiny": 560, "": 1000}  # of a subject beside another thing of 900
 EXTENT = {"big": 960, "tiny": 340, "": 768}  # of a thing alone, in 1/1024 of the picture
@@ -30,7 +34,8 @@ class Composer:
     def __init__(self, words: Vocabulary, icons: Icons, split: Split, styles: tuple[str, ...], synonyms: bool) -> None:
         self.words, self.icons, self.split = words, icons, split
         self.speaker = Speaker(words, synonyms)
-        self.kinds = HELD_OUT_KINDS if split == "held_out" else KINDS
+        self.kinds = {"train": KINDS, "held_out": HELD_OUT_KINDS, "judge": JUDGE_KINDS}[split]
+        self.relations = JUDGE_RELATIONS if split == "judge" else RELATIONS
         self.styles = [(style, max(words.styles[style].share, 1)) for style in styles]
         self.backgrounds = list(words.backgrounds.values())
         self.things = {(style, kind): self._things(style, kind) for style in styles for kind in ("subjects", "single")}
@@ -93,11 +98,14 @@ class Composer:
             subject=subject,
             colour=self._colour(self.words.subjects[subject], blank.background, dice),
             size=dice.pick(("big", "tiny")) if kind != "riding" and dice.chance(6) else "",
-            relation="riding" if kind == "riding" else dice.pick(RELATIONS if other.holds else RELATIONS[:-1]),
+            relation="riding" if kind == "riding" else self._relation(other, dice),
             other=name,
             other_colour=self._colour(other, blank.background, dice),
         )
         return replace(scene, layers=self._two(scene, other, dice))
+
+    def _relation(self, other: Concept, dice: Dice) -> str:
+        return dice.pick([relation for relation in self.relations if relation != "holding" or other.holds])
 
     def _two(self, scene: Scene, other: Concept, dice: Dice) -> tuple[Layer, ...]:
         """Where a subject and another thing go."""

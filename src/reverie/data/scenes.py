@@ -22,7 +22,8 @@ from reverie.types import ReverieError
 class Scenes:
     """An endless supply of captioned pictures; send it to other processes as it is.
 
-    split: "train" never shows a held-out pair, style or word; "held_out" shows only held-out pairs; "judge" anything.
+    split: "train" never shows a held-out pair, style or word; "held_out" shows only held-out pairs; "judge" anything,
+    and each relation about as often as it is hard to tell.
     styles: which to draw in; by default those that training has. synonyms: captions use words that training never does.
     """
 

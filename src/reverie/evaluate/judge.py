@@ -27,7 +27,8 @@ from reverie.data.vocabulary import vocabulary
 from reverie.hub import files, safetensors_file
 from reverie.types import ReverieError
 
-SIDE_PX = 64  # what the judge looks at: pictures of any other size are brought to it by averaging areas
+SIDE_PX = 128  # what the judge looks at: pictures of any other size are brought to it by averaging areas
+PATCH_PX = 4  # which it looks at as one
 NONE = "none"
 SURE = 0.5  # an answer that is less likely than this is no answer
 QUESTIONS = ("subject", "colour", "count", "relation", "other", "other_colour", "background")
@@ -37,7 +38,7 @@ Answers = dict[str, str | None]  # by question; None: not asked
 
 @dataclass(frozen=True)
 class JudgeConfig:
-    """The classes of each question, and the size of the network: blocks of each width, at 1/2, 1/4, ... of the side.
+    """The classes of each question, and the size of the network: blocks of each width, at 1/4, 1/8, ... of the side.
 
     pictures: from how many it has learnt.
     """
@@ -50,7 +51,7 @@ class JudgeConfig:
     other_colour: tuple[str, ...]
     background: tuple[str, ...]
     widths: tuple[int, ...] = (32, 64, 192)
-    blocks: tuple[int, ...] = (1, 1, 2)
+    blocks: tuple[int, ...] = (1, 1, 3)
     pictures: int = 0
 
     def classes(self, question: str) -> tuple[str, ...]:
@@ -97,7 +98,7 @@ def _seen(scene: Scene) -> str:
 
 
 class Block(nn.Module):
-    """relu(x + norm(conv(relu(norm(conv(x))))))."""
+    """relu(x + norm(conv(relu(norm(conv(x)))))); a new one changes nothing (arXiv:1706.02677, section 5.1)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -105,6 +106,7 @@ class Block(nn.Module):
         self.first_norm = nn.BatchNorm2d(width)
         self.second = _conv(width, width)
         self.second_norm = nn.BatchNorm2d(width)
+        nn.init.zeros_(self.second_norm.weight)
 
     def forward(self, x: Tensor) -> Tensor:  # noqa: D102
         inner = F.relu(self.first_norm(self.first(x)))
@@ -112,12 +114,12 @@ class Block(nn.Module):
 
 
 class Judge(nn.Module):
-    """Pictures (B, 3, 64, 64) in [-1, 1] -> the logits of every question, each from where the judge looks for it."""
+    """Pictures (B, 3, 128, 128) in [-1, 1] -> the logits of every question, each from where the judge looks for it."""
 
     def __init__(self, config: JudgeConfig) -> None:
         super().__init__()
         self.config = config
-        layers: list[nn.Module] = [nn.PixelUnshuffle(2), *_widen(12, config.widths[0], 1)]
+        layers: list[nn.Module] = [nn.PixelUnshuffle(PATCH_PX), *_widen(3 * PATCH_PX**2, config.widths[0], 1)]
         for at, (width, blocks) in enumerate(zip(config.widths, config.blocks, strict=True)):
             layers += [*(_widen(config.widths[at - 1], width, 2) if at else ()), *(Block(width) for _ in range(blocks))]
         self.body = nn.Sequential(*layers)
@@ -163,7 +165,7 @@ def _batches(pictures: Sequence[Pixels], size: int = 64) -> Iterator[Tensor]:
 
 
 def tensors(pictures: Sequence[Pixels]) -> Tensor:
-    """uint8 (S, S, 3) each -> (B, 3, 64, 64) in [-1, 1], by averaging areas."""
+    """uint8 (S, S, 3) each -> (B, 3, 128, 128) in [-1, 1], by averaging areas."""
     if wrong := [picture.shape for picture in pictures if picture.shape[0] != picture.shape[1]]:
         height, width, _ = wrong[0]
         raise ReverieError(f"The judge looks at square pictures, not {width} x {height}: draw square ones.")

@@ -185,8 +185,9 @@ class Music:
         return {name: value for name, value in heads.items() if value is not None}, told.num_bars
 
     def encode(self, prompt: Any) -> list[int]:
-        """Text in the words of a tune as token ids; ids as they are."""
-        return self.tokenizer.encode_control(prompt) if isinstance(prompt, str) else list(prompt)
+        """A tune in words, from its beginning on, as token ids; ids as they are."""
+        told = f"{BEGIN} {prompt.removeprefix(BEGIN).strip()}".rstrip() if isinstance(prompt, str) else ""
+        return self.tokenizer.encode_control(told) if told else list(prompt)
 
     def shape(self, request: MusicRequest) -> tuple[int, ...]:
         """The most new tokens."""
@@ -354,10 +355,7 @@ class Bars(AnyText):
         if word is None:
             self.title_tokens += 1
             return token
-        was_head = self.follower.in_head
         self.follower.take(word)
-        if was_head and not self.follower.in_head and self.num_bars is None and not self.free:
-            self.follower.num_bars = int(self.follower.told["bars"])
         self.hurried |= left < HURRY_TOKENS
         return token
 
