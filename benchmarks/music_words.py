@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -126,7 +126,11 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     options = parser.parse_args()
     datasets.build(DATA)
-    ways = {"a word a note": Words, "ABC, 1,024 pieces": lambda: Letters(1024), "ABC, letters": lambda: Letters(256)}
+    ways: dict[str, Callable[[], Any]] = {
+        "a word a note": Words,
+        "ABC, 1,024 pieces": lambda: Letters(1024),
+        "ABC, letters": lambda: Letters(256),
+    }
     print(f"{'':20}{'tokens a tune':>15}{'bits per note':>15}{'readable':>10}{'whole bars':>12}")
     for name, way in ways.items():
         print(f"{name:20}" + measured(way(), options.steps), flush=True)

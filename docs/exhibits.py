@@ -8,16 +8,24 @@ import sys
 from reverie.explain import Maker, about, exhibits
 
 FAMILIES = {
-    "lm": "Models that write",
-    "diffusion": "Models that draw",
-    "both": "Models of both kinds",
+    ("lm", None): "Models that write",
+    ("lm", "music"): "Models that compose",
+    ("diffusion", None): "Models that draw",
+    ("both", None): "Models of both kinds",
+}
+NOTES = {
+    "Models that compose": """All that is made of models that write can be seen in these too, but `merges` and
+`context`. A prompt is a tune in ABC or in the model's own words (`rhythm=jig metre=6/8 ... F#4:1/8`), or free words,
+"a jig in D": of these, the exhibits above read the head that they ask for, and the three below a tune composed with
+`seed`. Whole tunes are read. Places are those of words, and word 0 begins the tune.
+"""
 }
 HEAD = """# Exhibits
 
 An exhibit is one thing to see inside a model, computed from a real run on your prompt. It is data; these draw it:
 
 - in a terminal `reverie explain "your prompt" --exhibit NAME --option NAME=VALUE`; `--image` for a model that draws,
-  `--json` for the data, `-o report.html` for a file that opens anywhere;
+  `-m tunes` for one that composes, `--json` for the data, `-o report.html` for a file that opens anywhere;
 - in Python `explain.exhibit(NAME, model, "your prompt", option=value)`, which a notebook shows as a picture;
 - over HTTP `POST /api/exhibits/NAME` with `{"model", "prompt", "options", "picture"}`; `GET /api/exhibits` lists them;
 - in the studio **Look inside**.
@@ -35,7 +43,8 @@ def reference() -> str:
     makers = [about(name) for name in exhibits()]
     parts = [HEAD]
     for family, title in FAMILIES.items():
-        parts += [f"## {title}\n", *(section(maker) for maker in makers if maker.family == family)]
+        shown = [section(maker) for maker in makers if (maker.family, maker.medium) == family]
+        parts += [f"## {title}\n", *([NOTES[title]] if title in NOTES else []), *shown]
     return "\n".join(parts)
 
 

@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60, help="of training, all earlier ones included")
     parser.add_argument("--steps", type=int, help="in all")
     parser.add_argument("--size", default="small", choices=list(Music.presets))
-    parser.add_argument("--dropout", type=float, default=0.0)
+    parser.add_argument("--dropout", type=float, default=0.2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()

@@ -70,6 +70,13 @@ def test_nothing_asked_is_answered_with_what_was_assumed(model: Model, seed: int
     assert words.adds_up(made.tune)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_no_tune_goes_on_for_ever(model: Model, seed: int) -> None:
+    made = compose(model, "a slow air in G minor", seed=seed, temperature=1.2)
+    assert words.adds_up(made.tune)
+    assert words.num_bars(made.tune) <= 74  # 64 is the most that a head tells
+
+
 def test_a_melody_is_carried_on(model: Model) -> None:
     begin = "X:1\nM:6/8\nL:1/8\nK:G\nD|GAB BAB|gdB AGE|"
     made = compose(model, "", seed=4, begin=begin)

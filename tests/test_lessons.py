@@ -67,6 +67,7 @@ def test_files_are_numbered_without_a_gap() -> None:
 def test_every_exhibit_of_a_text_or_drawing_model_is_shown_in_some_lesson() -> None:
     shown = {show.name for each in EVERY for show in each.shows}
     assert {"tokens", "attention", "heads", "layers", "sampling", "noise", "denoising", "guidance", "words"} <= shown
+    assert {"music-next", "music-attention", "music-surprise"} <= shown
 
 
 def test_a_lesson_is_cut_at_its_exhibits_and_nothing_is_lost() -> None:

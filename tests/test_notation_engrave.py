@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import numpy as np
@@ -117,4 +118,4 @@ def test_a_cursor_finds_each_note_at_each_time_it_sounds() -> None:
     assert len(second_ending.starts_seconds) == 1
     assert second_ending.starts_seconds[0] + second_ending.seconds == pytest.approx(tune.seconds())
     times = sorted((at, at + head.seconds) for head in heads for at in head.starts_seconds)
-    assert all(end == pytest.approx(start) for (_, end), (start, _) in zip(times, times[1:], strict=False))
+    assert all(end == pytest.approx(start) for (_, end), (start, _) in pairwise(times))

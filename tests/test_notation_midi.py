@@ -7,6 +7,7 @@ import random
 import struct
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import mido
@@ -51,7 +52,7 @@ def melody(notes: list[tuple[int, int, int]], *signs: Any, division: int = 480) 
     events += [(end, 0, mido.Message("note_off", note=pitch)) for pitch, _, end in notes]
     events.sort(key=lambda event: event[:2])
     times = [0, *(at for at, _, _ in events)]
-    deltas = [after - before for before, after in zip(times, times[1:], strict=False)]
+    deltas = [after - before for before, after in pairwise(times)]
     return file_of(
         *((0, sign) for sign in signs),
         *((delta, message) for delta, (_, _, message) in zip(deltas, events, strict=True)),
@@ -73,9 +74,8 @@ def test_a_tune_with_its_backing_comes_back() -> None:
 
 def without_rests(tune: Tune) -> Tune:
     """A rest right after a note could as well be a short note."""
-    whole = [Bar(tuple(Note(60 + place % 12 if n.pitch is None else n.pitch, n.ticks) for place, n in enumerate(bar.notes)))
-             for bar in tune.bars]  # fmt: skip
-    return Tune("", "", tune.metre, tune.key, tuple(whole), tune.tempo_bpm)
+    whole = tuple(Bar(tuple(Note(60 if n.pitch is None else n.pitch, n.ticks) for n in bar.notes)) for bar in tune.bars)
+    return Tune("", "", tune.metre, tune.key, whole, tune.tempo_bpm)
 
 
 @settings(max_examples=60, deadline=None)

@@ -14,11 +14,14 @@ import pytest
 import torch
 
 import tiny_scenes
+import tiny_tunes
+import tunes
 from reverie import engine, explain
 from reverie.engine import Model
 from reverie.explain.pictures import data_url, reader_picture
-from reverie.learn import live, live_image, live_text, marking, session
+from reverie.learn import live, live_image, live_music, live_text, marking, session
 from reverie.learn.questions import Choice, Fill, Order, Question
+from reverie.notation import abc
 from reverie.types import ReverieError
 from tiny_drawing import encoder, write_model
 from tiny_models import LLAMA, bpe, decoder, save
@@ -51,6 +54,13 @@ def drawer(tmp_path_factory: pytest.TempPathFactory) -> Model:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "prompt_encoder", lambda *_, **__: encoder())
         return engine.load(str(write_model(folder / "model")), place=engine.EXACT)
+
+
+@pytest.fixture(scope="module")
+def composer(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    folder = tmp_path_factory.mktemp("composer")
+    tiny_tunes.write_model(folder)
+    return engine.load(str(folder), place=engine.EXACT)
 
 
 @pytest.fixture(autouse=True)
@@ -182,6 +192,54 @@ def test_a_real_picture_comes_from_the_training_pictures_and_without_them_none_i
     assert isinstance(question, Choice)
     assert right(question).why.startswith("The model drew it")
     assert told(question).prompt in question.text
+
+
+def test_the_next_note_is_the_models_likeliest_where_the_link_leads(
+    composer: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_music, "MARGIN", 1.0)  # random weights are sure of nothing
+    monkeypatch.setattr(live_music, "PROMPTS", ("a jig in D", "an air in C"))
+    for question in made("next-note", composer):
+        show = told(question)
+        data = explain.exhibit(show.name, composer, show.prompt, **show.options).data
+        before = composer.medium.tokenizer.encode_control("".join(data["tokens"]))
+        with torch.inference_mode():
+            hidden = composer.core.hidden(torch.tensor([before]))
+            best = int(composer.core.logits(hidden[0, -1:])[0].argmax())
+        assert composer.medium.tokenizer.token_text(best).strip() == right(question).text
+        assert data["words"][show.options["place"]]["kind"] == "note"
+        assert question.text.count("|") >= 1
+
+
+def test_the_beginning_that_a_person_wrote_is_the_held_out_one(
+    composer: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_music, "LEAST_NOTES", 4)
+    monkeypatch.setattr(live_music, "held_out", lambda: [tunes.jig()])
+    for question in made("by-people", composer)[:2]:
+        begun = abc.from_abc(told(question).prompt)
+        assert [bar.notes for bar in begun.bars] == [bar.notes for bar in tunes.jig().bars[:5]]
+        assert right(question).text.startswith("A | d2f agf")
+        assert isinstance(question, Choice)
+        shown = [reader_picture(option.picture) for option in question.options]
+        assert all(picture.shape[1] > 2 * picture.shape[0] for picture in shown)
+        assert all(option.text.count("|") >= 4 for option in question.options)
+        assert tunes.jig().title not in str([asked.shown() for asked in session.begin([question], 1).asked])
+
+
+def test_who_wrote_it_is_not_asked_where_no_real_tunes_are(composer: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> Any:
+        raise ReverieError("The tunes are not built.")
+
+    monkeypatch.setattr(live_music, "held_out", missing)
+    kind = next(kind for kind in live.KINDS if kind.name == "by-people")
+    assert live.one(kind, composer, 0) is None
+
+
+def test_each_model_is_asked_about_what_it_makes(writer: Model, drawer: Model, composer: Model) -> None:
+    of = {model.medium.name: {kind.of for kind, _ in live.suited([model])} for model in (writer, drawer, composer)}
+    assert of == {"text": {"lm"}, "image": {"diffusion"}, "music": {"music"}}
+    assert {kind.topic for kind, _ in live.suited([writer, composer], "music")} == {"music"}
 
 
 def test_a_seed_repeats_and_kinds_come_in_turn(writer: Model) -> None:

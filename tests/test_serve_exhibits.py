@@ -16,14 +16,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import tiny_tunes
+import tunes
 from reverie.explain import about, exhibits
 from reverie.learn.lessons import lessons
+from reverie.notation import words
 from reverie.serve.exhibits import Leash
 from reverie.types import ReverieError
 from serve_setup import DRAWER, WRITER, error, served, until, write_models
+from tiny_tunes import COMPOSER
 
 KINDS = {"bars", "matrix", "table", "words", "lines", "pictures"}
-PROMPTS = {WRITER: "the dog ran to the dog of the house", DRAWER: "a red dog"}
+PROMPTS = {WRITER: "the dog ran to the dog of the house", DRAWER: "a red dog", COMPOSER: "a jig in D"}
 QUICK: dict[str, dict[str, Any]] = {  # the smallest that shows something, for time
     "context": {"word": "dog", "other": "the dog"},
     "noise": {"levels": 2},
@@ -40,8 +44,15 @@ LONG = {"training", "all-at-once", "samplers"}  # these are made in the tests of
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     home = tmp_path_factory.mktemp("home")
-    with served(home, write_models(home / "models")) as client:
+    tiny_tunes.write_model(home / "models" / COMPOSER)
+    with served(home, {**write_models(home / "models"), COMPOSER: str(home / "models" / COMPOSER)}) as client:
         yield client
+
+
+def model_of(name: str) -> str:
+    """Which model shows an exhibit."""
+    kind = about(name)
+    return COMPOSER if kind.medium == "music" else DRAWER if kind.family == "diffusion" else WRITER
 
 
 def ask(api: httpx.Client, name: str, model: str = WRITER, /, **more: Any) -> httpx.Response:
@@ -77,6 +88,8 @@ def test_all_exhibits_are_listed_with_their_options(api: httpx.Client) -> None:
     assert view in told["attention"]["options"]
     assert {"name": "layer", "kind": "int", "default": None, "choices": []} in told["attention"]["options"]
     assert [name for name, each in told.items() if each["takes_picture"]] == ["noise", "parts"]
+    music = [name for name, each in told.items() if each["medium"] == "music"]
+    assert music == ["music-attention", "music-next", "music-surprise"]
     assert all(option["name"] != "picture" for each in told.values() for option in each["options"])
 
 
@@ -97,7 +110,7 @@ def test_a_model_lists_its_own(api: httpx.Client) -> None:
 
 @pytest.mark.parametrize("name", sorted({*exhibits()} - LONG))
 def test_any_exhibit_comes_with_shapes_to_draw_it(api: httpx.Client, name: str) -> None:
-    model = DRAWER if about(name).family == "diffusion" else WRITER
+    model = model_of(name)
     options = QUICK[name] if name in QUICK else {key: SLOW[key] for key in about(name).options if key in SLOW}
     told = shown(ask(api, name, model, options=options))
     made = told["exhibit"]
@@ -135,6 +148,15 @@ def test_without_a_model_the_first_of_the_family_is_taken(api: httpx.Client) -> 
     assert shown(reply)["exhibit"]["model"] == WRITER
     reply = api.post("/api/exhibits/parts", json={"prompt": "a red dog"})
     assert shown(reply)["exhibit"]["model"] == DRAWER
+    reply = api.post("/api/exhibits/music-next", json={"prompt": "a jig in D"})
+    assert shown(reply)["exhibit"]["model"] == COMPOSER
+
+
+def test_the_words_of_a_score_are_looked_at_as_they_stand(api: httpx.Client) -> None:
+    told = [f" {word}" for word in [*words.head(tunes.jig()), *words.body(tunes.jig().bars)]]
+    data = shown(ask(api, "music-attention", COMPOSER, prompt="".join(told)))["exhibit"]["data"]
+    assert data["tokens"][1:] == told
+    assert [len(row) for row in data["weights"]] == list(range(1, len(told) + 2))
 
 
 # --- what cannot be ---
@@ -175,7 +197,7 @@ def test_a_picture_goes_only_where_one_is_wanted(api: httpx.Client) -> None:
 
 @pytest.mark.parametrize("name", [name for name in exhibits() if name != "training"])
 def test_a_number_beyond_all_bounds_is_refused(api: httpx.Client, name: str) -> None:
-    model = DRAWER if about(name).family == "diffusion" else WRITER
+    model = model_of(name)
     for option, kind in about(name).kinds.items():
         if kind not in ("int", "float"):
             continue

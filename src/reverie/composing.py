@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from reverie import records
 from reverie.hub.paths import shown_name
 from reverie.hub.soundfont import need_synthesiser, soundfont
-from reverie.notation import abc, marks
+from reverie.notation import abc, marks, words
 from reverie.notation.harmony import Chord, chords
 from reverie.notation.instruments import Instrument, instrument, named_in
 from reverie.notation.tune import Tune
@@ -115,8 +115,8 @@ def _assumed(tune: Tune, plan: Any, begin: str | None) -> dict[str, str]:
     if begin is not None:
         return {}
     told = {"rhythm": plan.rhythm, "metre": plan.metre, "key": plan.tonic, "mode": plan.mode, "bars": plan.num_bars}
-    key = str(tune.key)
-    chosen = {"rhythm": tune.rhythm, "metre": str(tune.metre), "key": key, "mode": key, "bars": str(len(tune.bars))}
+    key, bars = str(tune.key), str(words.num_bars(tune))
+    chosen = {"rhythm": tune.rhythm, "metre": str(tune.metre), "key": key, "mode": key, "bars": bars}
     names = {"mode": "key"}
     return {names.get(name, name): chosen[name] for name, value in told.items() if value is None}
 

@@ -44,6 +44,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "guidance": (0.0, 100.0),
     "size_px": (8, 4096),
     "strength": (0.01, 1.0),
+    "bars": (1, 64),
+    "tempo_bpm": (20, 400),
 }
 
 LEAST_TEMPERATURE = 1e-3  # below, logits divided by it overflow

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 TOURS = {
     "lm": ("tokens", "surprise", "attention", "heads", "layers", "sampling"),
     "diffusion": ("noise", "denoising", "words", "guidance"),
+    "music": ("music-next", "music-attention", "music-surprise"),  # before what is of all models that write
 }
 PRONOUNS = {"it", "he", "she", "they", "him", "her", "them", "his", "its", "their"}
 READERS_PX = 512  # what a reader's own picture is brought to
@@ -123,6 +124,8 @@ def chosen(model: Model, options: ExplainOptions) -> Sequence[str]:
     if options.exhibit:
         return options.exhibit
     there, tour = exhibits(model), TOURS[family(model)]
+    if TOURS["music"][0] in there:
+        tour = ("tokens", *TOURS["music"])
     return [*tour, *sorted(set(there) - set(tour))] if options.everything else tour
 
 
@@ -170,11 +173,16 @@ def list_exhibits() -> None:
     """Prints the names of all exhibits, what each answers, and its options."""
     from reverie.explain import about, exhibits
 
-    for kind, what in (("lm", "of models that write"), ("diffusion", "of models that draw (--image)")):
+    kinds = (
+        ("lm", None, "of models that write"),
+        ("lm", "music", "of models that compose (-m tunes)"),
+        ("diffusion", None, "of models that draw (--image)"),
+    )
+    for kind, medium, what in kinds:
         print(f"Exhibits {what}:")
         for name in exhibits():
             maker = about(name)
-            if maker.family in (kind, "both"):
+            if maker.medium == medium and maker.family in (kind, "both"):
                 print(f"  {name:<12} {maker.question}")
                 if maker.options:
                     told = (name if value in (None, "") else f"{name}={value}" for name, value in maker.options.items())

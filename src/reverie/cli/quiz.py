@@ -109,7 +109,8 @@ def wants_live(options: QuizOptions) -> bool:
 def from_runs(options: QuizOptions, seed: int) -> list[Question]:
     """Questions from runs of the models that are here. None is fetched for this, unless it was named."""
     with Feedback() as feedback:
-        models = [model for model in (_writer(options, feedback), _drawer(options, feedback)) if model is not None]
+        there = (_writer(options, feedback), _drawer(options, feedback), _composer(options, feedback))
+        models = [model for model in there if model is not None]
         if not models:
             return []
         from reverie.learn import live
@@ -133,15 +134,27 @@ def _writer(options: QuizOptions, feedback: Feedback) -> Model | None:
 
 def _drawer(options: QuizOptions, feedback: Feedback) -> Model | None:
     """The default model that draws, if it is here and pictures can be shown."""
-    if options.model is not None or not (options.json or options.answers or sys.stdout.isatty()):
+    if not (options.json or options.answers or sys.stdout.isatty()):
+        return None
+    return _default("image", "draws", options, feedback)
+
+
+def _composer(options: QuizOptions, feedback: Feedback) -> Model | None:
+    """The default model that composes, if it is here."""
+    return _default("music", "composes", options, feedback)
+
+
+def _default(medium: str, does: str, options: QuizOptions, feedback: Feedback) -> Model | None:
+    """The default model of a medium, if it is here and no other was named."""
+    if options.model is not None:
         return None
     from reverie.hub.catalogue import default_name
 
     try:
-        return load_named(default_name("image"), True, feedback)
+        return load_named(default_name(medium), True, feedback)
     except ReverieError as error:
         feedback.clear()
-        note(f"No questions about a model that draws: {error}")
+        note(f"No questions about a model that {does}: {error}")
         return None
 
 

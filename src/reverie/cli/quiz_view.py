@@ -23,6 +23,7 @@ from reverie.types import ReverieError
 
 SURE, UNSURE = 0.95, 0.4  # what "!" and "?" after an answer stand for
 DRAWN = {"denoising", "guidance", "noise", "parts", "samplers", "seeds", "steps", "walk", "words"}  # exhibits
+WIDEST = 2  # times as wide as high, of a picture that blocks can show
 HOW = {
     "choice": "a letter",
     "several": "letters, like a c",
@@ -130,7 +131,10 @@ class Sitting:
         from reverie import media
         from reverie.cli.canvas import blocks
 
-        sys.stdout.write(blocks(media.read_picture(base64.b64decode(url.partition(",")[2]))).replace("\r", "") + "\n")
+        picture = media.read_picture(base64.b64decode(url.partition(",")[2]))
+        if picture.shape[1] > WIDEST * picture.shape[0]:
+            return  # a score: too fine for blocks, and written out beside
+        sys.stdout.write(blocks(picture).replace("\r", "") + "\n")
         sys.stdout.flush()
 
 
@@ -248,7 +252,7 @@ def _judged(name: str, right: bool, why: str) -> tuple[str, str, str, str]:
 def command(show: Show) -> str:
     """The command that shows an exhibit."""
     options = [f"--option {name}={shlex.quote(str(value))}" for name, value in show.options.items()]
-    image = ["--image"] if show.name in DRAWN else []
+    image = ["--image"] if show.name in DRAWN else ["-m tunes"] if show.name.startswith("music-") else []
     return " ".join(["reverie explain", *image, shlex.quote(show.prompt), f"--exhibit {show.name}", *options])
 
 

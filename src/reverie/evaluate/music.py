@@ -213,21 +213,22 @@ def compare(
 class Chain:
     """A Markov chain over the words of a tune: what came after the last `ORDER` words, or after fewer where none did.
 
-    It learns from tunes of one kind and metre, each moved to the key that is asked for.
+    It learns from all tunes of a metre, each moved to C.
     """
 
     def __init__(self, learnt: Sequence[Tune]) -> None:
         self._learnt = learnt
-        self._tables: dict[tuple[str, str, int], dict[tuple[str, ...], Counter[str]]] = {}
+        self._tables: dict[str, dict[tuple[str, ...], Counter[str]]] = {}
 
     def compose(self, like: Tune, seed: int) -> Tune:
         """A tune of the kind, metre and key of another."""
-        dice, table = random.Random(seed), self._table(like)  # noqa: S311 - no secret
+        dice, table = random.Random(seed), self._table(str(like.metre))  # noqa: S311 - no secret
         told = [START]
         while len(told) < MOST_WORDS and told[-1:] != [words.END]:
             after = next(table[memory] for memory in _memories(told) if memory in table)
             told += dice.choices(list(after), list(after.values()))
-        made = words.from_text("".join(f" {word}" for word in [*words.head(like), *told[1:]]))
+        moved = (words.shifted(word, -_to_c(like)) for word in told[1:])
+        made = words.from_text("".join(f" {word}" for word in [*words.head(like), *moved]))
         return replace(made, key=like.key)
 
     def bits(self, tune: Tune) -> float:
@@ -235,8 +236,8 @@ class Chain:
 
         (Witten and Bell 1991, method C.)
         """
-        table, told, total = self._table(tune), [START], 0.0
-        for word in words.body(tune.bars):
+        table, told, total = self._table(str(tune.metre)), [START], 0.0
+        for word in _in_c(tune):
             belief, rest = 0.0, 1.0
             for memory in _memories(told):
                 if memory in table:
@@ -247,25 +248,26 @@ class Chain:
             told.append(word)
         return total
 
-    def _table(self, like: Tune) -> dict[tuple[str, ...], Counter[str]]:
-        key = (like.rhythm, str(like.metre), like.key.pitch_class)
-        if key not in self._tables:
-            self._tables[key] = self._counted(like)
-        return self._tables[key]
+    def _table(self, metre: str) -> dict[tuple[str, ...], Counter[str]]:
+        if metre not in self._tables:
+            table = self._tables[metre] = defaultdict[tuple[str, ...], Counter[str]](Counter)
+            for tune in (tune for tune in self._learnt if str(tune.metre) == metre):
+                told = [START]
+                for word in _in_c(tune):
+                    for memory in _memories(told):
+                        table[memory][word] += 1
+                    told.append(word)
+        return self._tables[metre]
 
-    def _counted(self, like: Tune) -> dict[tuple[str, ...], Counter[str]]:
-        table = defaultdict[tuple[str, ...], Counter[str]](Counter)
-        for tune in self._learnt:
-            if tune.metre != like.metre:
-                continue
-            shift = (like.key.pitch_class - tune.key.pitch_class + 6) % 12 - 6
-            told = [START]
-            for word in words.body(tune.bars):
-                moved = words.shifted(word, shift)
-                for memory in _memories(told):
-                    table[memory][moved] += 1
-                told.append(moved)
-        return table
+
+def _in_c(tune: Tune) -> Iterator[str]:
+    """The words of a tune's bars, moved so that its tonic is C."""
+    shift = _to_c(tune)
+    return (words.shifted(word, shift) for word in words.body(tune.bars))
+
+
+def _to_c(tune: Tune) -> int:
+    return 6 - (tune.key.pitch_class + 6) % 12
 
 
 def _memories(told: Sequence[str]) -> Iterator[tuple[str, ...]]:

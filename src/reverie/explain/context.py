@@ -19,6 +19,7 @@ from reverie.engine import Model
 from reverie.explain.capture import capture
 from reverie.explain.exhibit import Prompt, Shown, maker
 from reverie.explain.reading import percent, read
+from reverie.explain.tunes import composes
 from reverie.types import ReverieError
 
 Senses = dict[str, list[str]]  # sense -> sentences that end with the word
@@ -29,6 +30,7 @@ Senses = dict[str, list[str]]  # sense -> sentences that end with the word
     title="Meaning from context",
     question="How does one word come to mean two things?",
     family="lm",
+    when=lambda model: not composes(model),
 )
 def context(model: Model, prompt: Prompt, *, other: str | None = None, word: str = "", accuracy: bool = False) -> Shown:
     """A word's state in the prompt after every layer, beside the same word elsewhere.

@@ -69,7 +69,8 @@ class Exhibit:
 class Maker:
     """What makes one kind of exhibit. make: (model, prompt, **options) -> data and sentences.
 
-    choices: what an option can be, where that is one of few words.
+    choices: what an option can be, where that is one of few words. medium: whose models it is made for, if not for all
+    of its family.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Maker:
     make: Callable[..., Shown]
     when: Callable[[Model], bool]
     choices: Mapping[str, tuple[str, ...]]
+    medium: str | None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -119,16 +121,18 @@ def maker(
     version: int = 1,
     when: Callable[[Model], bool] = lambda model: True,
     choices: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+    medium: str | None = None,
 ) -> Callable[[Callable[..., Shown]], Callable[..., Shown]]:
     """Registers a function as the maker of an exhibit: f(model, prompt, *, options...) -> (data, says).
 
     Options are keyword-only and of type int, float, bool, str, or one of these | None; numbers are rounded for it.
     when: which models of the family have it. choices: option -> what it can be, for those that take one of few words.
+    medium: whose default model shows it best, where that is not the family's.
     """
 
     def register(make: Callable[..., Shown]) -> Callable[..., Shown]:
         assert name not in _MAKERS, f"two exhibits are called {name}"
-        _MAKERS[name] = Maker(name, title, question, family, version, make, when, choices)
+        _MAKERS[name] = Maker(name, title, question, family, version, make, when, choices, medium)
         return make
 
     return register

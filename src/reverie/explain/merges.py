@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from reverie.engine import Model
 from reverie.explain.exhibit import Prompt, Shown, maker
 from reverie.explain.reading import quoted
+from reverie.explain.tunes import composes
 from reverie.lm.tokenizer import Tokenizer
 from reverie.types import ReverieError
 
@@ -24,6 +25,7 @@ _KNOWN: WeakKeyDictionary[Tokenizer, Merges] = WeakKeyDictionary()
     title="Merges",
     question="How does the tokenizer find the pieces of a word?",
     family="lm",
+    when=lambda model: not composes(model),
 )
 def merges(model: Model, prompt: Prompt) -> Shown:
     """Each word of the prompt from its letters to its tokens, a merge at a time.

@@ -17,6 +17,7 @@ from reverie.engine import Model
 from reverie.explain.capture import changed
 from reverie.explain.exhibit import Prompt, Shown, maker
 from reverie.explain.reading import likeliest, percent, quoted, read
+from reverie.explain.tunes import in_words
 from reverie.types import ReverieError
 
 
@@ -34,7 +35,7 @@ def position(model: Model, prompt: Prompt, *, seed: int = 0) -> Shown:
     far apart the two predictions are, 0 the same, 1 nothing in common (total variation), "similarity": cosine of the
     two states of the last token}.
     """
-    text = prompt if isinstance(prompt, str) else prompt[-1].content
+    text = in_words(model, prompt if isinstance(prompt, str) else prompt[-1].content)
     shuffled = _shuffled(text, seed)
     reading, other = read(model, text), read(model, shuffled)
     runs = {}

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from reverie.engine import Model
 from reverie.explain.exhibit import Prompt
+from reverie.explain.tunes import in_words
 from reverie.types import ReverieError
 
 MOST_TOKENS = 96  # of a prompt that is read for an exhibit; a longer one is cut, and the exhibit says so
@@ -56,7 +57,7 @@ def percent(share: float) -> str:
 
 def read(model: Model, prompt: Prompt, most_tokens: int = MOST_TOKENS) -> Reading:
     """The tokens of a prompt, at most the newest `most_tokens`."""
-    ids = model.medium.encode(prompt)
+    ids = model.medium.encode(in_words(model, prompt))
     if not ids:
         raise ReverieError("The prompt is empty: give at least one word.")
     most, notes = min(most_tokens, model.context_tokens), list[str]()

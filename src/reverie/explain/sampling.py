@@ -45,7 +45,7 @@ def sampling(
     request = LMRequest("", temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
     reading = read(model, prompt, model.context_tokens)
     logits = next_logits(model, reading.tokens).cpu()
-    chosen = _chosen(logits, request)
+    chosen = drawn_shares(logits, request)
     rows = [row | {"chosen": float(chosen[row["id"]])} for row in likeliest(model, logits, SHOWN)]
     kept = chosen[chosen > 0]
     data = {
@@ -59,7 +59,7 @@ def sampling(
     return data, _says(rows, data) + reading.notes
 
 
-def _chosen(logits: Tensor, request: LMRequest) -> Tensor:
+def drawn_shares(logits: Tensor, request: LMRequest) -> Tensor:
     """The distribution that the next token is drawn from (V,)."""
     if request.temperature == 0:
         return torch.nn.functional.one_hot(logits.argmax(), len(logits)).float()

@@ -12,7 +12,7 @@ import torch
 
 from reverie.engine import Model
 from reverie.explain.exhibit import Prompt, Shown, maker
-from reverie.explain.reading import likeliest, percent, quoted, read
+from reverie.explain.reading import Reading, likeliest, percent, quoted, read
 from reverie.types import ReverieError
 
 
@@ -22,7 +22,6 @@ from reverie.types import ReverieError
     question="Which words did the model expect, and which surprised it?",
     family="lm",
 )
-@torch.inference_mode()
 def surprise(model: Model, prompt: Prompt) -> Shown:
     """The probability of each token of the prompt, as the tokens before it made it.
 
@@ -32,12 +31,22 @@ def surprise(model: Model, prompt: Prompt) -> Shown:
     reading = read(model, prompt)
     if len(reading) < 2:
         raise ReverieError("One token alone cannot surprise: give at least two words.")
+    rows = surprises(model, reading)
+    mean_bits = sum(row["bits"] for row in rows) / len(rows)
+    first = {"id": int(reading.tokens[0, 0]), "text": reading.texts[0]}
+    data = {"tokens": [first, *rows], "mean_bits": mean_bits, "perplexity": 2**mean_bits}
+    return data, _says(rows, mean_bits) + reading.notes
+
+
+@torch.inference_mode()
+def surprises(model: Model, reading: Reading) -> list[dict[str, Any]]:
+    """What each token but the first was to the model that had read those before it, as `surprise` tells."""
     hidden = model.core.hidden(reading.tokens)[0, :-1]
     logits = torch.cat([model.core.logits(rows) for rows in hidden.split(64)])  # (T - 1, V)
     ids = reading.tokens[0, 1:]
     own = logits.gather(1, ids[:, None])
     shares, ranks = (own[:, 0] - logits.logsumexp(1)).exp().tolist(), (1 + (logits > own).sum(1)).tolist()
-    rows = [
+    return [
         {
             "id": int(ids[i]),
             "text": reading.texts[i + 1],
@@ -48,10 +57,6 @@ def surprise(model: Model, prompt: Prompt) -> Shown:
         }
         for i in range(len(ids))
     ]
-    mean_bits = sum(row["bits"] for row in rows) / len(rows)
-    first = {"id": int(reading.tokens[0, 0]), "text": reading.texts[0]}
-    data = {"tokens": [first, *rows], "mean_bits": mean_bits, "perplexity": 2**mean_bits}
-    return data, _says(rows, mean_bits) + reading.notes
 
 
 def _says(rows: list[dict[str, Any]], mean_bits: float) -> list[str]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from reverie.engine import Model
 from reverie.explain.exhibit import family
-from reverie.learn import live_image, live_text
+from reverie.explain.tunes import composes
+from reverie.learn import live_image, live_music, live_text
 from reverie.learn.questions import Question
 from reverie.learn.session import dice
 
@@ -17,11 +18,14 @@ TRIES = 4  # with other choices, before a kind is given up
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of live question. make: (model, choices, id) -> a question; None: with these choices it is unclear."""
+    """One kind of live question. make: (model, choices, id) -> a question; None: with these choices it is unclear.
+
+    of: what is asked: models of the family "lm" or "diffusion", or, of the first, those that compose, "music".
+    """
 
     name: str
     topic: str
-    family: str
+    of: str
     make: Callable[[Model, random.Random, str], Question | None]
 
 
@@ -35,6 +39,8 @@ KINDS = (
     Kind("noise-order", "noise", "diffusion", live_image.noise_order),
     Kind("guidance", "guidance", "diffusion", live_image.guidance),
     Kind("real-or-made", "limits", "diffusion", live_image.real_or_made),
+    Kind("next-note", "music", "music", live_music.next_note),
+    Kind("by-people", "music", "music", live_music.by_people),
 )
 
 
@@ -44,7 +50,7 @@ def suited(models: Sequence[Model], topic: str | None = None) -> list[tuple[Kind
         (kind, model)
         for kind in KINDS
         for model in models
-        if kind.family == family(model) and topic in (None, kind.topic)
+        if kind.of == ("music" if composes(model) else family(model)) and topic in (None, kind.topic)
     ]
 
 

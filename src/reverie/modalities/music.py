@@ -37,7 +37,7 @@ LEAST_OFTEN = 8  # a word that occurs less often in the data, in all keys, is no
 TITLE_PIECES = 1024  # 256 bytes, and what titles are made of
 MOST_TITLE_TOKENS = 16
 USUAL_BARS, LEAST_NEW_BARS = (16, 24, 32, 48, 64), 4  # of a tune that is carried on
-OWN_KEY = 0.5  # the share of examples in the key of their book
+OWN_KEY = 0.3  # the share of examples in the key of their book
 TITLE_CHARS = re.compile(r"[A-Za-z'&,. -]+")
 
 FindData = Callable[[str, int], Path]
@@ -356,11 +356,24 @@ class Bars(AnyText):
             self.title_tokens += 1
             return token
         self.follower.take(word)
-        self.hurried |= left < HURRY_TOKENS
+        if self.num_bars is None and not self.follower.in_head and not self.free:
+            self.follower.num_bars = self._end_in_sight()
+        self.hurried |= left < HURRY_TOKENS and not self.free
         return token
+
+    def _end_in_sight(self) -> int | None:
+        """With how many bars a tune ends whose length was left to the model: with the part in which it reaches the
+        number that its head tells, or soon after; None: not yet.
+        """
+        follower = self.follower
+        over = follower.bars - int(follower.told["bars"])
+        if over >= 0 and follower.starts_part and not follower.filled:
+            return follower.bars
+        return follower.bars + 2 if over >= MOST_OVER_BARS and follower.num_bars is None else follower.num_bars
 
 
 HURRY_TOKENS = 60
+MOST_OVER_BARS = 8
 
 
 def in_keys(tune: Tune, *, own_only: bool = False) -> Iterator[list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from reverie.notation.marks import printable
@@ -96,12 +97,14 @@ def _metre(score: Score, line: Sequence[Heard]) -> tuple[int, Metre]:
 def _on_grid(line: Sequence[Heard], division: int, anchor: int, metre: Metre) -> list[_Span]:
     """The line in ticks of a tune, on a grid that is chosen for each beat; 0 is the bar line at `anchor`."""
     exact = [((note.start - anchor) * QUARTER / division, (note.end - anchor) * QUARTER / division) for note in line]
-    beat = metre.beat_ticks
-    within: dict[int, list[float]] = {}
-    for start, _ in exact:
-        within.setdefault(int(start // beat), []).append(start)
-    grids = {number: _grid(starts, beat) for number, starts in within.items()}
-    starts = [_snap(start, grids[int(start // beat)]) for start, _ in exact]
+    places = [(int(start // metre.ticks), start % metre.ticks) for start, _ in exact]  # beats are counted in their bar
+    within: dict[tuple[int, int], list[float]] = {}
+    for bar, at in places:
+        within.setdefault((bar, int(at // metre.beat_ticks)), []).append(at)
+    grids = {beat: _grid(starts, metre.beat_ticks) for beat, starts in within.items()}
+    starts = [
+        bar * metre.ticks + min(metre.ticks, _snap(at, grids[bar, int(at // metre.beat_ticks)])) for bar, at in places
+    ]
     spans: list[_Span] = []
     for note, start, (_, end), after in zip(line, starts, exact, [*starts[1:], None], strict=True):
         if after is None or after > start:
@@ -122,7 +125,7 @@ def _misfit(starts: Sequence[float], step: int) -> float:
 
 
 def _snap(value: float, step: int) -> int:
-    return int(value / step + 0.5 if value >= 0 else value / step - 0.5) * step
+    return math.floor(value / step + 0.5) * step
 
 
 def _end(start: int, end: float, after: int | None) -> int:
@@ -132,7 +135,7 @@ def _end(start: int, end: float, after: int | None) -> int:
     if after is None:
         return own
     gap, room = after - end, after - start
-    is_short = gap < min(QUARTER, max(QUARTER / 4, 0.4 * room))
+    is_short = gap < min(QUARTER, max(QUARTER / 3, 0.4 * room))
     return after if is_short or own >= after else own
 
 

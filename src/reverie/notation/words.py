@@ -91,12 +91,15 @@ def word_note(word: str) -> Note | None:
 
 def from_text(text: str) -> Tune:
     """The tune that a text tells of, as far as it goes: a bar that has only begun is there, with what it has."""
-    music, _, title = text.partition(f" {END}")
+    music, end, title = text.partition(f" {END}")
     words = music.split()
+    bars = _bars(words)
+    if end and bars and bars[-1].closes == "double":  # it was ended where only a part was to end
+        bars[-1] = replace(bars[-1], closes="final")
     told = dict(word.split("=", 1) for word in itertools.takewhile(lambda word: "=" in word, words))
     beats, unit = map(int, told.get("metre", "4/4").split("/"))
     key = Key(told.get("key", "C"), told.get("mode", "major"))
-    return Tune(title.strip(), told.get("rhythm", "").replace(SPACE, " "), Metre(beats, unit), key, tuple(_bars(words)))
+    return Tune(title.strip(), told.get("rhythm", "").replace(SPACE, " "), Metre(beats, unit), key, tuple(bars))
 
 
 def _bars(words: Sequence[str]) -> list[Bar]:
@@ -218,7 +221,7 @@ class Follower:
             LINE: not begins and (goes_on or is_upbeat or self._may_be_upbeat()),
             REPEAT: closes and self.ending != 2 and left > 0,
             DOUBLE: closes and self.ending != 1 and (self.ending == 2 or not self.opened) and left > 1,
-            END: is_last and self.ending != 1 and (closes or (begins and self.last == REPEAT)),
+            END: is_last and self.ending != 1 and (closes or (begins and self.last in (REPEAT, DOUBLE))),
             ENDINGS[0]: between and not self.ending and self.last == LINE and not self.starts_part and left > 1,
             ENDINGS[1]: self._needs_second_ending,
         }
