@@ -15,7 +15,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.middleware.cors import CORSMiddleware
 
 from reverie.hub import paths
-from reverie.serve import api, errors, exhibits, lessons, openai, pages, quiz
+from reverie.serve import api, errors, exhibits, lessons, music, openai, pages, quiz
 from reverie.serve.jobs import Jobs
 from reverie.serve.metrics import CONTENT_TYPE, Metrics, Watch
 from reverie.serve.models import Models
@@ -44,6 +44,7 @@ def create_app(worker: Any, store: Store, *, settings: Settings, home: Path | No
     app.include_router(api.router)
     app.include_router(exhibits.router)
     app.include_router(lessons.router)
+    app.include_router(music.router)
     app.include_router(openai.router)
     app.include_router(quiz.router)
     _add_health(app)

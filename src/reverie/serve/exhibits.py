@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 MOST_SECONDS = 120.0  # that one exhibit may keep the model from others
 MOST_LETTERS = 20_000  # of a prompt; exhibits look at its last 96 tokens
 PICTURE, PICTURE_PX = "picture", 512  # the option that is a reader's own picture, and what that is brought to
-MEDIA = {"lm": "text", "diffusion": "image", "both": None}  # whose default model shows an exhibit if none is named
+MEDIA = {"lm": "text", "diffusion": "image", "both": None}  # whose model shows an exhibit that names no medium
 
 router = APIRouter(prefix="/api", responses=ERRORS, tags=["exhibits"])
 WorkerPart = Annotated[Any, part("worker")]
@@ -53,7 +53,7 @@ class ExhibitOption(Shape):
 
 
 class ExhibitKind(Shape):
-    """An exhibit that can be made. takes_picture: of the reader's own."""
+    """An exhibit that can be made. takes_picture: of the reader's own. medium: whose models alone have it."""
 
     name: str
     title: str
@@ -62,6 +62,7 @@ class ExhibitKind(Shape):
     version: int
     options: list[ExhibitOption]
     takes_picture: bool
+    medium: str | None
 
 
 class ExhibitList(Shape):
@@ -111,7 +112,7 @@ async def make_exhibit(
     if name not in await asyncio.to_thread(exhibits):
         raise not_found("exhibit")
     asked = wanted.model
-    asked = await asyncio.to_thread(models.default, MEDIA[about(name).family]) if asked is None else asked
+    asked = await asyncio.to_thread(models.default, _medium(about(name))) if asked is None else asked
     path = await asyncio.to_thread(models.resolve, asked)
     options = await asyncio.to_thread(_options, wanted)
     prompt = wanted.prompt if isinstance(wanted.prompt, str) else [Message(t.role, t.content) for t in wanted.prompt]
@@ -168,8 +169,13 @@ def _kind(maker: Maker) -> ExhibitKind:
     ]
     return ExhibitKind(
         name=maker.name, title=maker.title, question=maker.question, family=maker.family, version=maker.version,
-        options=told, takes_picture=PICTURE in maker.options,
+        options=told, takes_picture=PICTURE in maker.options, medium=maker.medium,
     )  # fmt: skip
+
+
+def _medium(maker: Maker) -> str | None:
+    """Whose default model shows an exhibit if no model is named."""
+    return MEDIA[maker.family] if maker.medium is None else maker.medium
 
 
 def _options(wanted: ExhibitRequest) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from reverie.serve.metrics import Metrics
 from reverie.serve.models import Models
 from reverie.serve.shapes import DoneEvent, GenerateRequest, Job, JobList, Shape, State, Timing
 from reverie.serve.store import Made, Store
-from reverie.types import ReverieError
+from reverie.types import ReverieError, Step
 
 MOST_WAITING = 500
 RETRY_SECONDS = 30
@@ -47,6 +47,8 @@ class Live:
     ticket: Any
     feed: stream.Feed
     began: float = field(default_factory=time.monotonic)
+    model: Any = None  # once it has begun
+    last: Step | None = None  # that was taken
     task: asyncio.Task[None] | None = None
 
 
@@ -102,8 +104,7 @@ class Jobs:
     async def enqueue(self, request: GenerateRequest) -> Job:
         """Puts a job into the line; what is wrong with it at first sight is a `ReverieError` now."""
         request = await asyncio.to_thread(making.clean, request)
-        await asyncio.to_thread(making.asked, request)
-        await asyncio.to_thread(self.models.resolve, request.model, request.modality)
+        await asyncio.to_thread(self._asked, request, await asyncio.to_thread(self._name, request))
         if await asyncio.to_thread(self.store.num_waiting) >= MOST_WAITING:
             raise LineFullError(f"{MOST_WAITING} jobs wait already: cancel some, or come again later.")
         job = Job(id=_new_id(), state="queued", live=False, request=request, created=time.time())
@@ -131,6 +132,10 @@ class Jobs:
         if found is None:
             raise not_found("job")
         return found
+
+    def live(self, job: str) -> Live | None:
+        """A job under way."""
+        return self._live.get(job)
 
     async def watch_list(self) -> AsyncIterator[JobList]:
         """The list, again whenever it changes."""
@@ -225,9 +230,9 @@ class Jobs:
         """Hands a job to the worker."""
         if self._ending:
             raise Refused(503, "The server is ending: come again in a moment.")
-        asked = await asyncio.to_thread(making.asked, job.request)
         name = await asyncio.to_thread(self._name, job.request)
         path = await asyncio.to_thread(self.models.resolve, name)
+        asked = await asyncio.to_thread(self._asked, job.request, name)
         if self.log_prompts:
             log.info("asked", extra={"facts": {"job": job.id, "model": name, "prompt": asked.shown}})
         ticket = await self._ticket(job.request, path, asked)
@@ -238,6 +243,10 @@ class Jobs:
             settings = {"seed": secrets.randbelow(2**32), **asked.settings}
             return await summary.submit(self.worker, path, request.prompt, settings)
         return self.worker.submit(path, asked.prompt, **asked.settings)
+
+    def _asked(self, request: GenerateRequest, name: str) -> making.Asked:
+        """What the model `name` is asked; a `ReverieError` for what it cannot be."""
+        return making.fitting(making.asked(request), request, name, self.models.kind(name))
 
     def _name(self, request: GenerateRequest) -> str:
         return self.models.default(request.modality) if request.model is None else request.model
@@ -289,6 +298,7 @@ class Jobs:
         return DoneEvent(
             job=live.job.id, state=state, item=item, model=live.name, seed=seed,
             media_type=None if made is None else made.media_type, text=None if made is None else made.text,
+            about=None if made is None or made.about is None else dict(made.about),
             finish_reason=getattr(live.ticket, "finish_reason", None), timing=making.timing(live),
             url=None if item is None else f"/api/gallery/{item}/file",
         )  # fmt: skip
@@ -303,7 +313,7 @@ class Jobs:
             job=job.id, state=job.state, item=None if item is None else item.id, seed=job.seed, finish_reason=None,
             model="" if item is None else item.model, media_type=None if item is None else item.media_type,
             timing=Timing(waited_seconds=0.0, seconds=spent), text=None if item is None else item.text,
-            url=None if item is None else item.url,
+            url=None if item is None else item.url, about=None if item is None else item.about,
         )  # fmt: skip
 
 

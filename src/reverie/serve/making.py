@@ -1,7 +1,7 @@
 """Making: from a request to what the model is asked, and from its steps to events and the finished thing.
 
 No medium is known here by name: what has "text" in a step's info is told as text, and whatever decodes to a picture is
-shown as one.
+shown as one. What a tune becomes beyond that is the matter of `scores.py`.
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ import binascii
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from reverie import drawing, media, tasks
 from reverie.hub.paths import shown_name
-from reverie.serve import stream
+from reverie.serve import scores, stream
 from reverie.serve.shapes import GenerateRequest, StepEvent, Timing, TokenView
 from reverie.serve.store import Made
-from reverie.types import Artifact, DiffusionRequest, Message, ReverieError, Step
+from reverie.types import Artifact, DiffusionRequest, LMRequest, Message, Request, ReverieError, Step
 
 if TYPE_CHECKING:
+    from reverie.composing import Composed
     from reverie.engine import Model
     from reverie.serve.jobs import Live
 
@@ -59,6 +60,18 @@ def asked(request: GenerateRequest) -> Asked:
     if request.task is None:
         return Asked(request.prompt, given, request.prompt)
     return Asked(_in_words(request), {**tasks.SETTINGS[request.task], **given}, request.prompt)
+
+
+def fitting(asked: Asked, request: GenerateRequest, name: str, kind: type[Request]) -> Asked:
+    """The same for a model that can be asked for a `kind`; a `ReverieError` for what is none of its business."""
+    if kind is not LMRequest and (request.task is not None or request.messages is not None):
+        what = "talk" if request.task is None else f"do the task {request.task!r}"
+        raise ReverieError(f"{name} cannot {what}: choose a model that writes texts, or give it a prompt alone.")
+    if not scores.composes(kind):
+        return asked
+    scores.check(asked.prompt, asked.settings)
+    settings = {name: value for name, value in asked.settings.items() if name not in scores.PLAYING}
+    return replace(asked, settings=settings)
 
 
 def _in_words(request: GenerateRequest) -> list[Message]:
@@ -119,7 +132,7 @@ async def make(live: Live, worker: Any) -> Made | None:
     maker = Maker(live)
     async for step in live.ticket.steps():
         if maker.model is None:
-            maker.model = await worker.call(live.path, lambda model: model)
+            maker.model = live.model = await worker.call(live.path, lambda model: model)
         await maker.take(step)
     error = live.ticket.error
     if error is not None:
@@ -140,7 +153,7 @@ class Maker:
     async def take(self, step: Step) -> None:
         """Tells one step."""
         now = time.monotonic()
-        self.last = step
+        self.last = self.live.last = step
         in_prompt = step.info.get("phase") == "prompt"
         event = StepEvent(
             job=self.live.job.id, index=step.index, total=step.total, phase="prompt" if in_prompt else "making",
@@ -180,14 +193,23 @@ class Maker:
         """The finished thing."""
         assert self.model is not None
         assert self.last is not None
-        artifact = self._artifact(self.model, self.last)
+        about = thumbnail = None
+        if scores.composes(type(self.live.ticket.request)):
+            tune = self._tune(self.model, self.last)
+            artifact, about, thumbnail = scores.artifact(tune), scores.about(tune), scores.thumbnail(tune)
+        else:
+            artifact = self._artifact(self.model, self.last)
+            thumbnail = stream.small(artifact, stream.THUMBNAIL_PX)
         text, data = (artifact.data, None) if isinstance(artifact.data, str) else (None, artifact.data)
         return Made(
             model=self.live.name, modality=self.model.medium.name, media_type=artifact.media_type,
             prompt=self.live.prompt, seed=self.live.ticket.request.seed, text=text, data=data,
-            seconds=time.monotonic() - self.live.began, thumbnail=stream.small(artifact, stream.THUMBNAIL_PX),
-            steps=self._kept,
+            seconds=time.monotonic() - self.live.began, thumbnail=thumbnail, steps=self._kept, about=about,
         )  # fmt: skip
+
+    def _tune(self, model: Model, last: Step) -> Composed:
+        playing = self.live.job.request.settings.model_dump(include=set(scores.PLAYING))
+        return scores.composed(model, self.live.name, self.live.ticket, last.guess, playing)
 
     def _artifact(self, model: Model, last: Step) -> Artifact:
         """The file: a picture with the record of how it was made; a text as it was told, without what stopped it."""

@@ -19,7 +19,7 @@ from reverie.hub import files, paths, sources
 from reverie.hub.catalogue import Entry, catalogue, default_name, entry
 from reverie.serve.errors import Refused
 from reverie.serve.shapes import ModelView, PullEvent
-from reverie.types import ReverieError
+from reverie.types import Request, ReverieError
 
 TRAINED = "run:"  # before the name of a run of this server
 POLL_SECONDS = 0.2
@@ -82,6 +82,12 @@ class Models:
         if not here:
             raise Refused(409, f"No model for {wanted} is here: train one, or start the server with -m.")
         return here[0]
+
+    def kind(self, name: str) -> type[Request]:
+        """What a model can be asked for, as its folder or the catalogue tells."""
+        medium = _medium(name, Path(self.resolve(name)))
+        found: type[Request] = modalities.modality(medium).request
+        return found
 
     def views(self) -> list[ModelView]:
         """All there are: those served, the catalogue, other installed ones, those trained here."""

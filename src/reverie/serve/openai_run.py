@@ -50,8 +50,8 @@ def find_model(http: HttpRequest, name: str | None, kind: type[Request]) -> Serv
 
 
 def _default(models: Models, kind: type[Request]) -> str:
-    """The default model of the first medium that is a `kind` and has one; that of the default model before others."""
-    media = [medium for medium in modalities.names() if issubclass(modalities.modality(medium).request, kind)]
+    """The default model of the first medium of this `kind` that has one; that of the default model before others."""
+    media = [medium for medium in modalities.names() if modalities.modality(medium).request is kind]
     usual = catalogue()[default_name()].modality
     for medium in sorted(media, key=lambda medium: medium != usual):
         with suppress(Refused):
@@ -69,8 +69,8 @@ class Prepared:
 
 
 def need(model: Model, kind: type[Request], what: str) -> None:
-    """A refusal unless the model can be asked for a `kind`."""
-    if not issubclass(model.medium.request, kind):
+    """A refusal unless a `kind` is what the model is asked for; one that composes is a writer for its core alone."""
+    if model.medium.request is not kind:
         raise Wrong(f"This model makes {model.medium.name}: choose one that {what}.", "model")
 
 

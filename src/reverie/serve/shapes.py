@@ -13,6 +13,7 @@ from reverie.types import BOUNDS, SAMPLERS
 
 MOST_PROMPT_CHARS = 400_000
 MOST_PICTURE_CHARS = 12_000_000  # of a picture as base64
+MOST_BEGUN_CHARS = 20_000  # of a tune to go on from
 MOST_PER_PAGE = 200
 
 Task = Literal["write", "code", "ask", "summarize", "chat"]
@@ -28,6 +29,7 @@ def bounded(name: str) -> Any:
 Short = Annotated[str, Field(min_length=1, max_length=200)]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Long = Annotated[str, Field(max_length=MOST_PROMPT_CHARS)]
+Begun = Annotated[str, Field(max_length=MOST_BEGUN_CHARS, description="The beginning of a tune, in ABC")]
 Base64 = Annotated[str, Field(max_length=MOST_PICTURE_CHARS, description="A PNG, JPEG or WebP: base64 or a data: URL")]
 
 
@@ -61,9 +63,10 @@ class Turn(Shape):
 
 
 class GenerationSettings(Shape):
-    """How to make it; the fields of `types.LMRequest` and `types.DiffusionRequest`. Left out: what suits the model.
+    """How to make it; the fields of what the media can be asked for. Left out: what suits the model.
 
-    A setting that the model's medium does not have is refused.
+    instrument, backing: who plays a tune, and whether a bass and chords go along. A setting that the model's medium
+    does not have is refused.
     """
 
     seed: Annotated[int | None, bounded("seed")] = None
@@ -86,6 +89,15 @@ class GenerationSettings(Shape):
     init: Base64 | None = None
     strength: Annotated[float | None, bounded("strength")] = None
     mask: Base64 | None = None
+    key: Short | None = None
+    metre: Short | None = None
+    rhythm: Short | None = None
+    bars: Annotated[int | None, bounded("bars")] = None
+    tempo_bpm: Annotated[int | None, bounded("tempo_bpm")] = None
+    begin: Begun | None = None
+    free: bool | None = None
+    instrument: Short | None = None
+    backing: bool | None = None
 
 
 class GenerateRequest(Shape):
@@ -157,7 +169,7 @@ class Timing(Shape):
 
 
 class DoneEvent(Shape):
-    """Event `done`: the end. text: the whole text; url: of the file in the gallery, if it was kept."""
+    """Event `done`: the end. text: the whole text; url: of the file in the gallery, if kept; about: see `Item`."""
 
     job: str
     state: State
@@ -169,6 +181,7 @@ class DoneEvent(Shape):
     timing: Timing
     text: str | None = None
     url: str | None = None
+    about: dict[str, JsonValue] | None = None
 
 
 # --- jobs ---
@@ -215,7 +228,10 @@ class Paused(Shape):
 
 
 class Item(Shape):
-    """Something that was made. num_steps: how many previews there are. text: of a text, all of it."""
+    """Something that was made. num_steps: how many previews there are. text: of a text, all of it.
+
+    about: what more there is to tell of it; of a tune its title, what was assumed and the like.
+    """
 
     id: str
     created: float
@@ -229,6 +245,7 @@ class Item(Shape):
     text: str | None
     url: str
     thumbnail: str | None
+    about: dict[str, JsonValue] | None = None
 
 
 class Gallery(Shape):

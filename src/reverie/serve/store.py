@@ -55,18 +55,22 @@ MIGRATIONS = (
         " (id TEXT PRIMARY KEY, title TEXT NOT NULL, updated REAL NOT NULL, body TEXT NOT NULL) STRICT",
         "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
     ),
+    ("ALTER TABLE items ADD COLUMN about TEXT",),
 )
 
 MOST_ENDED_JOBS = 500  # that are remembered
 _ITEM = (
-    "number, id, created, model, modality, media_type, prompt, seed, seconds, text, thumbnail IS NOT NULL AS has_thumb,"
-    " (SELECT count(*) FROM steps WHERE item = items.id) AS num_steps"
+    "number, id, created, model, modality, media_type, prompt, seed, seconds, text, about,"
+    " thumbnail IS NOT NULL AS has_thumb, (SELECT count(*) FROM steps WHERE item = items.id) AS num_steps"
 )
 
 
 @dataclass(frozen=True)
 class Made:
-    """A finished thing on its way into the gallery. steps: (guess, noisy state or None) as small pictures."""
+    """A finished thing on its way into the gallery. steps: (guess, noisy state or None) as small pictures.
+
+    about: what more there is to tell of it, JSON values.
+    """
 
     model: str
     modality: str
@@ -78,6 +82,7 @@ class Made:
     data: bytes | None
     thumbnail: bytes | None
     steps: Sequence[tuple[bytes, bytes | None]] = field(default=())
+    about: Mapping[str, Any] | None = None
 
 
 class Store(Database):
@@ -257,10 +262,11 @@ def _insert(db: sqlite3.Connection, item: str, made: Made, request: GenerateRequ
     values = (
         item, time.time(), made.model, made.modality, made.media_type, made.prompt, made.seed, made.seconds,
         made.text, made.data, made.thumbnail, _compact(request),
+        None if made.about is None else json.dumps(made.about),
     )  # fmt: skip
     db.execute(
         "INSERT INTO items (id, created, model, modality, media_type, prompt, seed, seconds, text, data, thumbnail,"
-        " request) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " request, about) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         values,
     )
     steps = [(item, number, guess, noisy) for number, (guess, noisy) in enumerate(made.steps)]
@@ -280,5 +286,6 @@ def _job(row: sqlite3.Row) -> Job:
 
 def _item(row: sqlite3.Row) -> Item:
     fields = {name: row[name] for name in row.keys() if name not in ("number", "has_thumb")}  # noqa: SIM118
+    fields["about"] = None if row["about"] is None else json.loads(row["about"])
     url = f"/api/gallery/{row['id']}"
     return Item(**fields, url=f"{url}/file", thumbnail=f"{url}/thumbnail" if row["has_thumb"] else None)

@@ -21,7 +21,8 @@ MOST_UNREAD = 64  # steps that wait for a slow reader
 class Ticket:
     """One request. The worker changes it; anyone may look at it and cancel it; one reader takes its steps.
 
-    request: as the model understood it, with its seed, once it has begun. error: why it failed.
+    request: as the model understood it, with its seed, once it has begun; condition: what it became for the core.
+    error: why it failed.
     timings: grow while it runs. finish_reason: how a text ended.
     """
 
@@ -31,6 +32,7 @@ class Ticket:
         self.state: State = "queued"
         self.error: ReverieError | None = None
         self.request: Any = None
+        self.condition: Any = None
         self.timings = Timings()
         self.finish_reason: str | None = None
         self.is_cancelled = False  # asked for; `state` says when it is so
@@ -85,9 +87,9 @@ class Ticket:
 
     # --- for the worker ---
 
-    def begin(self, request: Any, timings: Timings, *, keeps_all: bool) -> None:
+    def begin(self, request: Any, condition: Any, timings: Timings, *, keeps_all: bool) -> None:
         """It runs now. keeps_all: no step may be lost, as each adds to the ones before."""
-        self.request, self.timings, self._keeps_all = request, timings, keeps_all
+        self.request, self.condition, self.timings, self._keeps_all = request, condition, timings, keeps_all
         self.state = "running"
 
     def put(self, step: Step) -> None:

@@ -237,7 +237,7 @@ class Worker:
         except Exception as error:  # whatever it is, it is this ticket's
             ticket.end("failed", _told(error))
             return
-        ticket.begin(generation.request, generation.timings, keeps_all=generation.is_text)
+        ticket.begin(generation.request, generation.condition, generation.timings, keeps_all=generation.is_text)
         self._running.append(Running(ticket, model, generation))
 
     def _is_ready(self, each: Waiting | Call, name: str) -> bool:

@@ -24,6 +24,7 @@ export const TEXT_DIALS: readonly Dial[] = [
   dial("max_tokens", 16, 2048, 16, 512),
 ];
 
+export const TEMPERATURE = dial("temperature", 0, 2, 0.05, 0.9);
 export const STEPS = dial("steps", 1, 60, 1, 20);
 export const GUIDANCE = dial("guidance", 0, 12, 0.25, 4);
 export const STRENGTH = dial("strength", 0.05, 1, 0.05, 0.6);
@@ -33,12 +34,14 @@ function dial(name: Name, least: number, most: number, step: number, start: numb
   return { name, label: `dial.${name}`, help: `dial.${name}.help`, least, most, step, start };
 }
 
-const NUMBERS = ["seed", "temperature", "top_p", "min_p", "top_k", "repetition_penalty", "max_tokens", "steps", "guidance", "strength", "size_px"] as const;
-const WORDS = ["sampler", "negative"] as const;
+const NUMBERS = ["seed", "temperature", "top_p", "min_p", "top_k", "repetition_penalty", "max_tokens", "steps", "guidance", "strength", "size_px", "bars", "tempo_bpm"] as const;
+/** What may be wished of a tune in a word. */
+export const TUNE_WORDS = ["key", "metre", "rhythm", "instrument"] as const;
+const WORDS = ["sampler", "negative", ...TUNE_WORDS] as const;
 
 /** What the query of a URL says of settings; what is not a number is left out. */
 export function settingsOf(query: URLSearchParams): Settings {
-  const found: Record<string, number | string> = {};
+  const found: Record<string, number | string | boolean> = query.get("backing") === "1" ? { backing: true } : {};
   for (const name of NUMBERS) {
     const value = query.get(name);
     if (value !== null && value.trim() !== "" && Number.isFinite(Number(value))) found[name] = Number(value);
@@ -54,18 +57,27 @@ export function settingsOf(query: URLSearchParams): Settings {
 export function queryOf(settings: Settings): Record<string, string | number | null> {
   const named = settings as Record<string, unknown>;
   const entries = [...NUMBERS, ...WORDS].map((name) => [name, (named[name] as string | number | null | undefined) ?? null] as const);
-  return Object.fromEntries(entries);
+  return { ...Object.fromEntries(entries), backing: settings.backing === true ? "1" : null };
 }
 
 /** The URL that shows a picture's request again. Pictures that it began from do not fit in a URL. */
 export function drawUrl(request: GenerateRequest, seed: number | null): string {
+  return url("/draw", request, seed);
+}
+
+/** The URL that shows a tune's request again; with `item`, the tune too. */
+export function composeUrl(request: GenerateRequest, seed: number | null, item: string | null = null): string {
+  return url("/compose", request, seed) + (item === null ? "" : `&item=${encodeURIComponent(item)}`);
+}
+
+function url(path: string, request: GenerateRequest, seed: number | null): string {
   const query = new URLSearchParams();
   if (typeof request.prompt === "string") query.set("prompt", request.prompt);
   if (typeof request.model === "string") query.set("model", request.model);
   if (seed !== null) query.set("lock", "1");
   const settings = { ...request.settings, ...(seed === null ? {} : { seed }) } as Settings;
   for (const [name, value] of Object.entries(queryOf(settings))) if (value !== null) query.set(name, String(value));
-  return `/draw?${query.toString()}`;
+  return `${path}?${query.toString()}`;
 }
 
 /** A seed that is easy to read out. */

@@ -2,6 +2,7 @@
 const learning = {
   "inside.prompt": "The cat sat on the mat because it was",
   "inside.picture": "a red panda riding a skateboard",
+  "inside.tune": "a jig in D",
   "inside.text": "Your text",
   "inside.own": "A picture of your own",
   "inside.list": "What to look at",
