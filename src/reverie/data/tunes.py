@@ -193,8 +193,11 @@ def to_json(kept: Sequence[Kept]) -> str:
     return json.dumps({"reverie": 1, "tunes": rows}, indent=0)
 
 
-def load(path: Path) -> list[Kept]:
-    """The data set in a file that `to_json` made, or the tunes of an ABC file, one family in ten held out."""
+def load(path: Path, *, held_out: bool | None = None) -> list[Kept]:
+    """The data set in a file that `to_json` made, or the tunes of an ABC file, one family in ten held out.
+
+    held_out: only those that are, or only the others; None: all.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -203,8 +206,8 @@ def load(path: Path) -> list[Kept]:
         kept = collect({f"{path.stem}/{path.name}": text})
         if not {one.held_out for one in kept} >= {True, False}:
             raise ReverieError(f"{path} holds {len(kept)} tunes that can be learnt: a few dozen are needed.")
-        return kept
-    rows = json.loads(text)["tunes"]
+        return [one for one in kept if held_out in (None, one.held_out)]
+    rows = [row for row in json.loads(text)["tunes"] if held_out in (None, row["held_out"])]
     return [Kept(abc.from_abc(row["abc"]), row["source"], row["family"], row["held_out"]) for row in rows]
 
 

@@ -183,7 +183,7 @@ def held_out() -> list[Tune]:
 
 @lru_cache(maxsize=1)
 def _held_out(path: Path) -> list[Tune]:
-    return [one.tune for one in tunes.load(path) if one.held_out]
+    return [one.tune for one in tunes.load(path, held_out=True)]
 
 
 def like(model: Model, tune: Tune, seed: int) -> Tune | None:

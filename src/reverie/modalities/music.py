@@ -123,8 +123,8 @@ class Music:
     @classmethod
     def fresh(cls, source: str, config: DecoderConfig, find_data: FindData) -> tuple[Self, DecoderConfig]:
         """Tunes in the words that are found in what is learnt from."""
-        kept = tunes.load(_path(source, find_data))
-        medium = cls(learnt_tokenizer([one.tune for one in kept if not one.held_out]), ChatTemplate(None))
+        kept = tunes.load(_path(source, find_data), held_out=False)
+        medium = cls(learnt_tokenizer([one.tune for one in kept]), ChatTemplate(None))
         medium._find_data = find_data
         return medium, replace(config, vocab_size=medium.tokenizer.vocab_size)
 
@@ -133,8 +133,8 @@ class Music:
     def examples(self, source: str, *, held_out: bool) -> Tunes:
         """Tunes of the data set, or of a file of ABC; those held out stay in their own keys."""
         assert self._find_data is not None
-        kept = tunes.load(_path(source, self._find_data))
-        found = [list(self._in_keys(one.tune, own_only=held_out)) for one in kept if one.held_out == held_out]
+        kept = tunes.load(_path(source, self._find_data), held_out=held_out)
+        found = [list(self._in_keys(one.tune, own_only=held_out)) for one in kept]
         return Tunes([keys for keys in found if keys], self.window_tokens)
 
     def _in_keys(self, tune: Tune, *, own_only: bool) -> Iterator[Tensor]:
