@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from reverie import engine, explain
 from reverie.engine import EXACT, Model
+from reverie.explain.exhibit import Exhibit
 from reverie.lm.model import DecoderConfig
 from tiny_models import LLAMA, decoder, save
 
@@ -31,3 +33,12 @@ def ids(model: Model, prompt: str = PROMPT) -> Tensor:
 def data(name: str, model: Model, prompt: Any = PROMPT, **options: Any) -> Any:
     """An exhibit's data."""
     return explain.exhibit(name, model, prompt, **options).data
+
+
+def check_small_data(made: Exhibit, most: int = 100_000) -> None:
+    """Every exhibit is plain data of a modest size, and says in sentences what it shows."""
+    assert json.loads(made.json())["data"] == made.data  # it comes back as it went
+    assert 0 < len(made.json()) < most
+    assert made.says
+    assert all(sentence[0].isupper() or sentence[0] == "“" for sentence in made.says)
+    assert "\ufffd" not in made.json()

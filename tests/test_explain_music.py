@@ -13,6 +13,7 @@ from rich.console import Console
 
 import tiny_tunes
 import tunes
+from explain_setup import check_small_data
 from reverie import engine, explain
 from reverie.cli.app import app
 from reverie.cli.exhibits import show
@@ -43,6 +44,16 @@ def few_real_tunes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def made(name: str, model: Model, prompt: str = TUNE, **options: Any) -> Any:
     return explain.exhibit(name, model, prompt, **options).data
+
+
+@pytest.mark.parametrize("name", EXHIBITS)
+def test_every_exhibit_is_small_data_that_repeats_and_changes_nothing(name: str, model: Model) -> None:
+    ids = torch.tensor([model.medium.encode(TUNE)])
+    before = model.core(ids)
+    seen = explain.exhibit(name, model, TUNE)
+    check_small_data(seen, most=300_000)  # a tune has more words than a sentence, and each looks at all before it
+    assert explain.exhibit(name, model, TUNE) == seen
+    assert torch.equal(model.core(ids), before)
 
 
 # --- what a prompt is ---
