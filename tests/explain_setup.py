@@ -35,10 +35,10 @@ def data(name: str, model: Model, prompt: Any = PROMPT, **options: Any) -> Any:
     return explain.exhibit(name, model, prompt, **options).data
 
 
-def check_small_data(made: Exhibit, most: int = 100_000) -> None:
+def check_small_data(made: Exhibit) -> None:
     """Every exhibit is plain data of a modest size, and says in sentences what it shows."""
     assert json.loads(made.json())["data"] == made.data  # it comes back as it went
-    assert 0 < len(made.json()) < most
+    assert 0 < len(made.json()) < 100_000
     assert made.says
     assert all(sentence[0].isupper() or sentence[0] == "“" for sentence in made.says)
     assert "\ufffd" not in made.json()

@@ -164,7 +164,7 @@ def _says(tune: Heard, data: dict[str, Any], weights: Tensor) -> list[str]:
         f"{percent(best['weight'])} of the attention."
     )
     rest = 1 - float(weights[note - 1, _earlier(tune, note)].sum())
-    says.append(f"{percent(rest)} went to words that are no notes: the beginning, the head, lines between bars.")
+    says.append(f"Words that are no notes (the beginning, the head, lines between bars) got {percent(rest)}.")
     finder = data["heads"][0]
     says.append(
         f"Layer {finder['layer']}, head {finder['head']} is the best at finding the same beat in earlier bars: "
