@@ -102,7 +102,7 @@ def full_bars(tune: Tune) -> tuple[int, int]:
     """How many bars are as long as they should be, of how many: upbeats and the ends that they shorten may be short."""
     whole = of = 0
     for part in parts(tune.bars):
-        upbeat = part[0].ticks if len(part) > 1 and part[0].ticks < tune.metre.ticks else 0
+        upbeat = words.upbeat(part, tune.metre.ticks)
         for bar, after in zip(part, [*part[1:], None], strict=True):
             if bar is part[0] and upbeat:
                 continue

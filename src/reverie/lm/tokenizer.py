@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 import tokenizers
+from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from reverie.types import ReverieError
 
@@ -167,6 +168,21 @@ class Tokenizer:
     def strips_space(self) -> bool:
         """Whether the space before the first word is not part of the text (SentencePiece's dummy prefix)."""
         return any(step.get("start") or step.get("prepend_scheme") in ("first", "always") for step in self._decoders)
+
+
+def byte_pairs(texts: Iterable[str], size: int) -> tokenizers.Tokenizer:
+    """Pieces of texts, at most `size` of them, the 256 bytes among them.
+
+    Byte-pair encoding (arXiv:1508.07909): the most frequent pair of tokens becomes a token, again and again.
+    """
+    plain = tokenizers.Tokenizer(models.BPE())
+    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    plain.decoder = decoders.ByteLevel()
+    letters = pre_tokenizers.ByteLevel.alphabet()
+    plain.train_from_iterator(
+        texts, trainers.BpeTrainer(vocab_size=size, initial_alphabet=letters, show_progress=False)
+    )
+    return plain
 
 
 class TextStream:

@@ -13,9 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import tokenizers
 import torch
-from tokenizers import decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
 from reverie.data import tunes
@@ -24,7 +22,7 @@ from reverie.lm.constrain import AnyText
 from reverie.lm.family import Autoregressive
 from reverie.lm.generate import Prompt
 from reverie.lm.model import DecoderConfig
-from reverie.lm.tokenizer import TextStream, Tokenizer
+from reverie.lm.tokenizer import TextStream, Tokenizer, byte_pairs
 from reverie.notation import abc, plan, words
 from reverie.notation.plan import Plan
 from reverie.notation.theory import at_pitch_class
@@ -67,9 +65,6 @@ class MusicRequest(LMRequest):
         super().__post_init__()
         if not isinstance(self.prompt, str):
             raise ReverieError("A tune's prompt is a text: give a str.")
-        for name, value, least, most in (("bars", self.bars, 1, 64), ("tempo_bpm", self.tempo_bpm, 20, 400)):
-            if value is not None and (type(value) is not int or not least <= value <= most):
-                raise ReverieError(f"{name} is {value!r}: give a whole number from {least} to {most}.")
 
     @property
     def plan(self) -> Plan:
@@ -385,12 +380,7 @@ def in_keys(tune: Tune, *, own_only: bool = False) -> Iterator[list[str]]:
 
 def learnt_tokenizer(found: Sequence[Tune]) -> Tokenizer:
     """A token for every word that occurs often enough in tunes, in all keys; byte-pair encoding for titles."""
-    plain = tokenizers.Tokenizer(models.BPE())
-    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    plain.decoder = decoders.ByteLevel()
-    letters = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=TITLE_PIECES, initial_alphabet=letters, show_progress=False)
-    plain.train_from_iterator((f" {tune.title}" for tune in found), trainer)
+    plain = byte_pairs((f" {tune.title}" for tune in found), TITLE_PIECES)
     counts = Counter(word for tune in found for told in in_keys(tune) for word in told)
     often = {word for word, count in counts.items() if count >= LEAST_OFTEN} | set(words.SIGNS)
     often |= set(_grid([note for word in often if (note := words.word_note(word)) is not None]))

@@ -10,9 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeGuard
 
-import tokenizers
 import torch
-from tokenizers import decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
 from reverie.lm.chat import ChatTemplate
@@ -20,7 +18,7 @@ from reverie.lm.constrain import AnyText, Json
 from reverie.lm.family import Autoregressive
 from reverie.lm.generate import Prompt
 from reverie.lm.model import DecoderConfig
-from reverie.lm.tokenizer import StopScanner, TextStream, Tokenizer
+from reverie.lm.tokenizer import StopScanner, TextStream, Tokenizer, byte_pairs
 from reverie.types import Artifact, Example, LMRequest, Message, ReverieError, Step
 
 # What a model that only ever read one text continues: the words themselves, without roles.
@@ -175,18 +173,8 @@ class Windows:
 
 
 def learnt_tokenizer(text: str, vocab_size: int) -> Tokenizer:
-    """A tokenizer with the 256 bytes, so that no text is foreign to it, and the pieces most frequent in `text`.
-
-    Byte-pair encoding (arXiv:1508.07909): the most frequent pair of tokens becomes a token, again and again.
-    """
-    plain = tokenizers.Tokenizer(models.BPE())
-    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    plain.decoder = decoders.ByteLevel()
-    letters = pre_tokenizers.ByteLevel.alphabet()
-    plain.train_from_iterator(
-        [text], trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=letters, show_progress=False)
-    )
-    return Tokenizer(plain, {})
+    """A tokenizer with the 256 bytes, so that no text is foreign to it, and the pieces most frequent in `text`."""
+    return Tokenizer(byte_pairs([text], vocab_size), {})
 
 
 def _part(source: str, *, held_out: bool) -> str:

@@ -69,7 +69,7 @@ def shifted(word: str, semitones: int) -> str:
 
 def num_bars(tune: Tune) -> int:
     """How many bars are written, upbeats not counted."""
-    return sum(len(part) - (_upbeat(part, tune.metre.ticks) > 0) for part in parts(tune.bars))
+    return sum(len(part) - (upbeat(part, tune.metre.ticks) > 0) for part in parts(tune.bars))
 
 
 @lru_cache(maxsize=8192)
@@ -121,7 +121,7 @@ def _bars(words: Sequence[str]) -> list[Bar]:
     return bars
 
 
-def _upbeat(part: Sequence[Bar], full: int) -> int:
+def upbeat(part: Sequence[Bar], full: int) -> int:
     """Ticks of the short bar that a part begins with, 0 if it begins with a full one."""
     return part[0].ticks if len(part) > 1 and part[0].ticks < full else 0
 
