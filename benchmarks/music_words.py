@@ -15,9 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import tokenizers
 import torch
-from tokenizers import decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
 from reverie import engine
@@ -26,7 +24,7 @@ from reverie.evaluate.music import full_bars
 from reverie.hub import datasets
 from reverie.lm.chat import ChatTemplate
 from reverie.lm.generate import Prompt
-from reverie.lm.tokenizer import Tokenizer
+from reverie.lm.tokenizer import Tokenizer, byte_pairs
 from reverie.modalities.music import BEGIN, DATA, FINISH, Music, Tunes
 from reverie.notation import abc, words
 from reverie.notation.tune import Tune
@@ -96,12 +94,7 @@ def abc_body(tune: Tune) -> str:
 
 
 def _pieces(texts: Sequence[str], size: int) -> Tokenizer:
-    plain = tokenizers.Tokenizer(models.BPE())
-    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    plain.decoder = decoders.ByteLevel()
-    letters = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=letters, show_progress=False)
-    plain.train_from_iterator(texts, trainer)
+    plain = byte_pairs(texts, size)
     first = plain.get_vocab_size()
     control = {BEGIN: first, FINISH: first + 1}
     return Tokenizer(plain, control, first, [first + 1], eos_id=first + 1)
