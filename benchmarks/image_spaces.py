@@ -27,7 +27,7 @@ from reverie.hub import datasets
 from reverie.hub.drawings import open_codec
 from reverie.modalities.image import Image
 from reverie.train import Training, run
-from reverie.types import DiffusionRequest
+from reverie.types import ImageRequest
 
 SIDE_PX = 128
 
@@ -104,7 +104,7 @@ def drawer(learner: Image, model: nn.Module) -> Any:
     """A function (prompt, seed) -> picture."""
 
     def draw(prompt: str, seed: int) -> np.ndarray:
-        request = DiffusionRequest(prompt, seed=seed)
+        request = ImageRequest(prompt, seed=seed)
         steps = learner.family.generate(model, learner.condition(request), request, learner.shape(request))  # type: ignore[arg-type]
         *_, last = steps
         return learner.picture(last.guess, request)

@@ -21,7 +21,7 @@ from reverie.diffusion.family import Diffusion
 from reverie.diffusion.generate import Drawing
 from reverie.diffusion.model import Denoiser, DenoiserConfig
 from reverie.modalities.image import Image
-from reverie.types import DiffusionRequest
+from reverie.types import ImageRequest
 
 GUIDANCE = 4.0
 WORDS = 16  # of the prompt and of the negative prompt, in states
@@ -65,7 +65,7 @@ def ours(core: Denoiser, steps: int) -> Callable[[], Tensor]:
     states = torch.randn(2, 1, WORDS, core.config.prompt_width).bfloat16()
     seen = torch.ones(1, WORDS, dtype=torch.bool)
     condition = Drawing((states[0], seen), (states[1], seen))
-    request = DiffusionRequest("", steps=steps, guidance=GUIDANCE)
+    request = ImageRequest("", steps=steps, guidance=GUIDANCE)
 
     def draw() -> Tensor:
         *_, last = Diffusion().generate(core, condition, request, (1, *core.config.shape))

@@ -19,7 +19,7 @@ from reverie.hub.tokenizers import from_folder
 from reverie.lm.chat import ChatTemplate
 from reverie.modalities.image import Captioned, Image
 from reverie.modalities.music import MusicRequest
-from reverie.types import DiffusionRequest, Examples, LMRequest, Request, ReverieError, Step
+from reverie.types import Examples, ImageRequest, LMRequest, Request, ReverieError, Step
 from tiny_drawing import SIDE_PX
 from tiny_models import TEMPLATE, VOCABULARY, write_tokenizer
 
@@ -53,7 +53,7 @@ def image(folder: Path) -> Case:
         lambda name, size_px: icons,
     )
     examples = Captioned(Scenes(icons, SIDE_PX, styles=("noto",)))  # of the styles to learn from, the only one here
-    return Case(medium, examples, config, lambda seed: DiffusionRequest(SENTENCE, steps=12, seed=seed))
+    return Case(medium, examples, config, lambda seed: ImageRequest(SENTENCE, steps=12, seed=seed))
 
 
 def music(folder: Path) -> Case:

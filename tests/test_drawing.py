@@ -17,7 +17,7 @@ from reverie.drawing import Drawn
 from reverie.engine import Model
 from reverie.hub import drawings
 from reverie.types import SAMPLERS as SAMPLER_NAMES
-from reverie.types import DiffusionRequest, ReverieError, Step
+from reverie.types import ImageRequest, ReverieError, Step
 from tiny_drawing import SIDE_PX, encoder, write_model
 
 PROMPT = "a red panda riding a skateboard"
@@ -100,7 +100,7 @@ def test_a_mask_keeps_the_rest_of_a_picture_to_the_pixel(model: Model) -> None:
 
 
 def test_the_strength_says_how_far_a_picture_is_left(model: Model) -> None:
-    init = model.medium.condition(DiffusionRequest("", init=PICTURE)).init
+    init = model.medium.condition(ImageRequest("", init=PICTURE)).init
 
     def noise_at_first(strength: float) -> float:
         steps = list[Step]()
@@ -109,8 +109,8 @@ def test_the_strength_says_how_far_a_picture_is_left(model: Model) -> None:
 
     assert noise_at_first(0.1) == pytest.approx(0.1, rel=0.2)
     assert noise_at_first(1.0) == pytest.approx(1.0, rel=0.2)
-    assert [DiffusionRequest("", init=PICTURE, steps=10, strength=s).num_steps for s in (0.01, 0.5, 1.0)] == [1, 5, 10]
-    assert DiffusionRequest("", steps=10, strength=0.5).num_steps == 10  # there is nothing to begin from
+    assert [ImageRequest("", init=PICTURE, steps=10, strength=s).num_steps for s in (0.01, 0.5, 1.0)] == [1, 5, 10]
+    assert ImageRequest("", steps=10, strength=0.5).num_steps == 10  # there is nothing to begin from
 
 
 BAD = [
@@ -129,7 +129,7 @@ BAD = [
 @pytest.mark.parametrize("settings", BAD, ids=str)
 def test_settings_that_cannot_be_are_refused_before_any_work(settings: dict[str, Any]) -> None:
     with pytest.raises(ReverieError, match=r":.*\.$"):
-        DiffusionRequest(PROMPT, **settings)
+        ImageRequest(PROMPT, **settings)
 
 
 def test_a_size_that_does_not_fit_the_patches_is_refused(model: Model) -> None:

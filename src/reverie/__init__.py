@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reverie.types import DiffusionRequest, LMRequest, Message, ReverieError, Step
+from reverie.types import ImageRequest, LMRequest, Message, ReverieError, Step
 
 if TYPE_CHECKING:
     from reverie.engine import Generation, Model, load
 
-__all__ = ["DiffusionRequest", "Generation", "LMRequest", "Message", "Model", "ReverieError", "Step", "load"]
+__all__ = ["Generation", "ImageRequest", "LMRequest", "Message", "Model", "ReverieError", "Step", "load"]
 
 
 def __getattr__(name: str) -> Any:

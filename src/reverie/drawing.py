@@ -13,7 +13,7 @@ import numpy as np
 from reverie import media, records
 from reverie.hub.paths import shown_name
 from reverie.media import Picture
-from reverie.types import DiffusionRequest, ReverieError, Step
+from reverie.types import ImageRequest, ReverieError, Step
 
 if TYPE_CHECKING:
     from reverie.engine import Generation, Model
@@ -41,11 +41,11 @@ def draw(
 ) -> Drawn:
     """Draws a picture, or `count` of them side by side, with seeds one after the other.
 
-    settings: fields of `DiffusionRequest`. watch: is told of every step.
+    settings: fields of `ImageRequest`. watch: is told of every step.
     """
     need_drawing(model)
     first = model.generate(prompt, **settings)
-    request: DiffusionRequest = first.request
+    request: ImageRequest = first.request
     pictures = [_finished(model, first, watch)]
     for number in range(1, count):
         settings["seed"] = request.seed + number
@@ -65,11 +65,11 @@ def _finished(model: Model, generation: Generation, watch: Callable[[Step], None
 
 def need_drawing(model: Model) -> None:
     """A `ReverieError` unless the model draws."""
-    if not issubclass(model.medium.request, DiffusionRequest):
+    if not issubclass(model.medium.request, ImageRequest):
         raise ReverieError(f"{model.name} makes {model.medium.name}: choose a model that draws with -m.")
 
 
-def record(model: Model, request: DiffusionRequest) -> dict[str, Any]:
+def record(model: Model, request: ImageRequest) -> dict[str, Any]:
     """How a picture is made, as JSON values: everything a replay needs but the pictures it began from."""
     return {
         "reverie": RECORD_VERSION,
@@ -99,7 +99,7 @@ def settings_of(record: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     if missing:
         raise ReverieError(f"The file's record lacks {missing[0]!r}: give a PNG as Reverie wrote it.")
     settings = {name: record[name] for name in SETTINGS}
-    return DiffusionRequest(record["prompt"], **settings).prompt, settings
+    return ImageRequest(record["prompt"], **settings).prompt, settings
 
 
 def count_of(record: Mapping[str, Any]) -> int:

@@ -44,6 +44,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "guidance": (0.0, 100.0),
     "size_px": (8, 4096),
     "strength": (0.01, 1.0),
+    "frames": (1, 64),
+    "fps": (1, 60),
     "bars": (1, 64),
     "tempo_bpm": (20, 400),
 }
@@ -116,13 +118,11 @@ class LMRequest(Request):
 
 @dataclass(frozen=True)
 class DiffusionRequest(Request):
-    """What is asked of a model that draws.
+    """What is asked of a denoiser, of whatever medium.
 
-    prompt: what to draw; negative: what not to. steps: how often the model looks. sampler: one of `SAMPLERS`.
+    prompt: what to show; negative: what not to. steps: how often the model looks. sampler: one of `SAMPLERS`.
     guidance: how far to go beyond what the prompt alone would give; 1 is not at all, arXiv:2207.12598.
     size_px: the sides of the picture; None: what the model draws best.
-    init: a picture to begin from, uint8 (H, W, 3). strength: how much of it may change, up to 1 (all); None: 0.6, or 1
-    with a mask. mask: uint8 (H, W), 255 where something new is to be drawn and 0 where `init` is to stay.
     """
 
     prompt: str
@@ -131,9 +131,6 @@ class DiffusionRequest(Request):
     sampler: str = "dpmpp_2m"
     negative: str = ""
     size_px: int | None = None
-    init: np.ndarray | None = field(default=None, compare=False)
-    strength: float | None = None
-    mask: np.ndarray | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -141,22 +138,67 @@ class DiffusionRequest(Request):
             raise ReverieError(f"There is no sampler {self.sampler!r}: choose {', '.join(SAMPLERS)}.")
         if not isinstance(self.prompt, str) or not isinstance(self.negative, str):
             raise ReverieError("A picture's prompt and negative prompt are texts: give a str for each.")
+
+    @property
+    def start(self) -> float:
+        """How much of the way is gone, from noise (1) to the sample (0)."""
+        return 1.0
+
+    @property
+    def num_steps(self) -> int:
+        """How many of the steps are taken: those after `start`."""
+        return max(1, round(self.steps * self.start))
+
+
+@dataclass(frozen=True)
+class ImageRequest(DiffusionRequest):
+    """What is asked of a model that draws.
+
+    init: a picture to begin from, uint8 (H, W, 3). strength: how much of it may change, up to 1 (all); None: 0.6, or 1
+    with a mask. mask: uint8 (H, W), 255 where something new is to be drawn and 0 where `init` is to stay.
+    """
+
+    init: np.ndarray | None = field(default=None, compare=False)
+    strength: float | None = None
+    mask: np.ndarray | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         if self.mask is not None and self.init is None:
             raise ReverieError("A mask says what to change in a picture: give that picture too, as init.")
 
     @property
     def start(self) -> float:
-        """How much of the way is gone, from noise (1) to the picture (0): all, or what `strength` leaves."""
+        """All of the way, or what `strength` leaves of it."""
         if self.init is None:
             return 1.0
         if self.strength is None:
             return 0.6 if self.mask is None else 1.0
         return self.strength
 
-    @property
-    def num_steps(self) -> int:
-        """How many of the steps are taken: those after `start`."""
-        return max(1, round(self.steps * self.start))
+
+@dataclass(frozen=True)
+class VideoRequest(DiffusionRequest):
+    """What is asked of a model that animates.
+
+    frames: how many pictures the clip has. fps: how many are shown a second.
+    begin, end: pictures that the clip begins and ends with, uint8 (N, H, W, 3); they are among the `frames`.
+    loop: the first picture follows upon the last.
+    """
+
+    frames: int = 16
+    fps: int = 8
+    begin: np.ndarray | None = field(default=None, compare=False)
+    end: np.ndarray | None = field(default=None, compare=False)
+    loop: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = sum(0 if pictures is None else len(pictures) for pictures in (self.begin, self.end))
+        if given >= self.frames:
+            raise ReverieError(f"{given} pictures are given for {self.frames} frames: ask for more frames than that.")
+        if self.loop and given:
+            raise ReverieError("A clip that loops has no beginning and no end: leave out either the pictures or loop.")
 
 
 def _check_number(name: str, value: Any, least: float, most: float) -> None:

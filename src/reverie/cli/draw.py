@@ -14,7 +14,7 @@ from reverie.cli.canvas import Canvas
 from reverie.cli.feedback import Feedback, load_named
 from reverie.cli.options import Offline, piped, read_bytes, spread
 from reverie.hub import files
-from reverie.types import DiffusionRequest, Step
+from reverie.types import ImageRequest, Step
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +59,7 @@ class DrawOptions:
     offline: Offline = False
 
     def settings(self) -> dict[str, Any]:
-        """What the person set, as fields of `reverie.types.DiffusionRequest`."""
+        """What the person set, as fields of `reverie.types.ImageRequest`."""
         given = {name: getattr(self, name) for name in SETTINGS if getattr(self, name) is not None}
         pictures = {"init": self.init, "mask": self.mask}
         return given | {name: read(name, file) for name, file in pictures.items() if file is not None}
@@ -69,7 +69,7 @@ class DrawOptions:
 def draw(prompt: PromptArgument = None, *, options: DrawOptions) -> None:
     """Draw a picture; say where its file is."""
     prompt, settings, model_name = asked(prompt, options)
-    request = DiffusionRequest(prompt, **settings)  # a mistake in the settings shows now, before a model is loaded
+    request = ImageRequest(prompt, **settings)  # a mistake in the settings shows now, before a model is loaded
     check_files(options)
     with Feedback() as feedback:
         model = load_drawing(model_name, options.offline, feedback)

@@ -14,7 +14,7 @@ import typer
 from reverie.cli.draw import load_drawing
 from reverie.cli.feedback import Feedback, load_named, note
 from reverie.cli.options import Offline, read_text
-from reverie.types import DiffusionRequest
+from reverie.types import ImageRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +51,7 @@ def image(
     """Draw pairs of things that training never showed, and let a judge say what the pictures show."""
     given = {"steps": steps, "guidance": guidance}
     settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    DiffusionRequest("", **settings)  # a mistake shows now, before a model is loaded
+    ImageRequest("", **settings)  # a mistake shows now, before a model is loaded
     with Feedback() as feedback:
         loaded = load_drawing(model, offline, feedback)
     from reverie.evaluate import judge, pictures

@@ -25,7 +25,7 @@ from reverie.diffusion.samplers import SAMPLERS, normal
 from reverie.diffusion.schedules import uniform
 from reverie.engine import Model
 from reverie.media import Picture
-from reverie.types import DiffusionRequest, ReverieError, Step
+from reverie.types import ImageRequest, ReverieError, Step
 
 MOST_STEPS = 60  # that an exhibit shows: each is a picture or two
 SHOWN_PX = 128  # the largest side of a picture in an exhibit
@@ -34,13 +34,13 @@ QUALITY = 82  # of WebP; noise at this quality takes about 8 kB
 HEAT = ((0, 0, 0), (120, 20, 110), (240, 110, 30), (255, 245, 200))  # colours from no difference to the greatest
 
 
-def request_of(model: Model, prompt: str, *, most_steps: int = MOST_STEPS, **settings: Any) -> DiffusionRequest:
+def request_of(model: Model, prompt: str, *, most_steps: int = MOST_STEPS, **settings: Any) -> ImageRequest:
     """A checked request. A `ReverieError` if the model writes, the prompt is empty, or there are too many steps."""
-    if not issubclass(model.medium.request, DiffusionRequest):
+    if not issubclass(model.medium.request, ImageRequest):
         raise ReverieError(f"This model makes {model.medium.name}: choose a model that draws.")
     if not prompt.strip():
         raise ReverieError("The prompt is empty: say in a few words what to draw.")
-    request: DiffusionRequest = model.medium.request(prompt.strip(), **settings)
+    request: ImageRequest = model.medium.request(prompt.strip(), **settings)
     if request.steps > most_steps:
         raise ReverieError(f"steps is {request.steps}: an exhibit shows at most {most_steps}.")
     return request
@@ -49,7 +49,7 @@ def request_of(model: Model, prompt: str, *, most_steps: int = MOST_STEPS, **set
 @torch.inference_mode()
 def walk(
     model: Model,
-    request: DiffusionRequest,
+    request: ImageRequest,
     *,
     condition: Drawing | None = None,
     x: Tensor | None = None,
@@ -79,7 +79,7 @@ def denoiser(model: Model) -> Conditional:
     return look
 
 
-def noise_of(model: Model, request: DiffusionRequest) -> Tensor:
+def noise_of(model: Model, request: ImageRequest) -> Tensor:
     """The noise that this request's seed begins with, (1, C, F, H, W)."""
     empty = torch.empty(model.medium.shape(request), device=device_of(model))
     return normal(empty, [torch.Generator().manual_seed(request.seed)])
@@ -91,18 +91,18 @@ def device_of(model: Model) -> torch.device:
     return device
 
 
-def finished(model: Model, request: DiffusionRequest, **other: Any) -> Picture:
+def finished(model: Model, request: ImageRequest, **other: Any) -> Picture:
     """The picture that `walk` ends with."""
     picture: Picture = model.medium.picture(walk(model, request, **other)[-1].guess)
     return picture
 
 
-def variations(model: Model, request: DiffusionRequest, name: str, values: Sequence[Any]) -> list[Picture]:
+def variations(model: Model, request: ImageRequest, name: str, values: Sequence[Any]) -> list[Picture]:
     """One picture for each value of a field of the request, all else the same."""
     return [finished(model, replace(request, **{name: value})) for value in values]
 
 
-def latents_of(model: Model, picture: Picture, request: DiffusionRequest) -> Tensor:
+def latents_of(model: Model, picture: Picture, request: ImageRequest) -> Tensor:
     """The latents of any picture, its middle square brought to the size that is drawn: (1, C, F, H, W)."""
     given = model.medium.condition(replace(request, init=picture)).init
     assert given is not None

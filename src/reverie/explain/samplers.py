@@ -15,7 +15,7 @@ from reverie.explain.exhibit import Shown, maker
 from reverie.explain.pictures import data_url, distance, finished, request_of
 from reverie.explain.reading import percent
 from reverie.media import Picture
-from reverie.types import SAMPLERS, DiffusionRequest
+from reverie.types import SAMPLERS, ImageRequest
 
 REFERENCE_STEPS = 50
 SCHEDULES: dict[str, Callable[[int], Tensor]] = {
@@ -46,7 +46,7 @@ def samplers(model: Model, prompt: str, *, seed: int = 0, looks: int = 10, guida
     return data, _says(rows, looks)
 
 
-def _row(model: Model, request: DiffusionRequest, sampler: str, schedule: str, exact: Picture) -> dict[str, Any]:
+def _row(model: Model, request: ImageRequest, sampler: str, schedule: str, exact: Picture) -> dict[str, Any]:
     """One way. Heun's last step looks once, so n steps are 2 n - 1 looks."""
     steps = max(1, (request.steps + 1) // LOOKS.get(sampler, 1)) if sampler in LOOKS else request.steps
     times = SCHEDULES[schedule](steps)

@@ -22,7 +22,7 @@ from reverie.explain.exhibit import Shown, maker
 from reverie.explain.pictures import data_url, difference, distance, finished, request_of, walk
 from reverie.explain.reading import percent
 from reverie.media import Picture
-from reverie.types import DiffusionRequest, ReverieError, Step
+from reverie.types import ImageRequest, ReverieError, Step
 
 WEIGHTS = "blocks.*.attention.attend.weights"
 MOST_WORDS = 16  # of a prompt that are left out one by one
@@ -126,7 +126,7 @@ def _row(model: Model, step: Step, maps: Tensor) -> dict[str, Any]:
 
 
 def _without(
-    model: Model, request: DiffusionRequest, picture: Picture, spans: Sequence[Span], maps: Tensor
+    model: Model, request: ImageRequest, picture: Picture, spans: Sequence[Span], maps: Tensor
 ) -> list[dict[str, Any]]:
     """For every word: the picture of the prompt without it, from the same noise."""
     if len(spans) > MOST_WORDS:

@@ -24,7 +24,7 @@ from reverie.diffusion.generate import Drawing
 from reverie.diffusion.model import DenoiserConfig
 from reverie.lm.prompt_states import PromptEncoder
 from reverie.media import Picture
-from reverie.types import Artifact, DiffusionRequest, Example, ReverieError, Step
+from reverie.types import Artifact, Example, ImageRequest, ReverieError, Step
 
 FindData = Callable[[str, int], Path]  # (name of a data set, side of its pictures) -> its file
 
@@ -34,7 +34,7 @@ class Image:
 
     name = "image"
     family = Diffusion()
-    request = DiffusionRequest
+    request = ImageRequest
     needs = ("codec", "encoder", "find_data")  # what `engine.fresh` gives to `fresh`
     styles: tuple[str, ...] = ()  # of scenes, to learn; () is all that there are
     presets: ClassVar[dict[str, DenoiserConfig]] = {
@@ -72,13 +72,13 @@ class Image:
         pictures = torch.from_numpy(np.stack([example.x for example in examples]))  # (B, S, S, 3)
         return self._encode(pictures), self._states([example.caption for example in examples])
 
-    def trials(self) -> Sequence[DiffusionRequest]:
+    def trials(self) -> Sequence[ImageRequest]:
         """The prompt that this project began with, and a simpler one."""
-        return [DiffusionRequest("a red panda riding a skateboard"), DiffusionRequest("a blue cat on the beach")]
+        return [ImageRequest("a red panda riding a skateboard"), ImageRequest("a blue cat on the beach")]
 
     # --- to draw ---
 
-    def condition(self, request: DiffusionRequest) -> Drawing:
+    def condition(self, request: ImageRequest) -> Drawing:
         """What the denoiser is given; pictures that came with the request are brought to its size."""
         init = mask = None
         if request.init is not None:
@@ -90,16 +90,16 @@ class Image:
         states, seen = self._states([request.prompt, request.negative])
         return Drawing((states[:1], seen[:1]), (states[1:], seen[1:]), init, mask)
 
-    def shape(self, request: DiffusionRequest) -> tuple[int, ...]:
+    def shape(self, request: ImageRequest) -> tuple[int, ...]:
         """(1, C, F, H, W) of the latents."""
         side = self._size_px(request) // self.codec.factor
         return (1, self.codec.config.channels, 1, side, side)
 
-    def stream(self, steps: Iterator[Step], request: DiffusionRequest) -> Iterator[Step]:
+    def stream(self, steps: Iterator[Step], request: ImageRequest) -> Iterator[Step]:
         """The steps as they are: whoever shows them decodes them."""
         return steps
 
-    def picture(self, latents: Tensor, request: DiffusionRequest | None = None) -> Picture:
+    def picture(self, latents: Tensor, request: ImageRequest | None = None) -> Picture:
         """Latents (1, C, F, H, W) -> a picture (S, S, 3); what the request's mask keeps is kept to the pixel."""
         with torch.inference_mode():
             pixels = self.codec.decode(latents.to(_dtype(self.codec)))[0, :, 0]  # (3, S, S)
@@ -115,7 +115,7 @@ class Image:
         """Latents -> a PNG; half-finished ones too."""
         return Artifact(media.to_png(self.picture(x)), "image/png")
 
-    def _size_px(self, request: DiffusionRequest) -> int:
+    def _size_px(self, request: ImageRequest) -> int:
         size_px = self.size_px if request.size_px is None else request.size_px
         if size_px % self._grain_px:
             raise ReverieError(f"size_px is {size_px}: give a multiple of {self._grain_px}, best {self.size_px}.")
@@ -125,7 +125,7 @@ class Image:
     def _grain_px(self) -> int:
         return 2 * self.codec.factor  # patches are at most 2 latents wide
 
-    def _mask(self, request: DiffusionRequest) -> np.ndarray:
+    def _mask(self, request: ImageRequest) -> np.ndarray:
         """The mask at the picture's size, (S, S) uint8."""
         assert request.mask is not None
         return media.fit(np.repeat(request.mask[..., None], 3, axis=2), self._size_px(request))[..., 0]

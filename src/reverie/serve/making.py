@@ -22,7 +22,7 @@ from reverie.hub.paths import shown_name
 from reverie.serve import scores, stream
 from reverie.serve.shapes import GenerateRequest, StepEvent, Timing, TokenView
 from reverie.serve.store import Made
-from reverie.types import Artifact, DiffusionRequest, LMRequest, Message, Request, ReverieError, Step
+from reverie.types import Artifact, ImageRequest, LMRequest, Message, Request, ReverieError, Step
 
 if TYPE_CHECKING:
     from reverie.composing import Composed
@@ -214,7 +214,7 @@ class Maker:
     def _artifact(self, model: Model, last: Step) -> Artifact:
         """The file: a picture with the record of how it was made; a text as it was told, without what stopped it."""
         request = self.live.ticket.request
-        if isinstance(request, DiffusionRequest):
+        if isinstance(request, ImageRequest):
             picture = model.medium.picture(last.guess, request)
             told = {**drawing.record(model, request), "model": self._model_record(model), "count": 1}
             return Artifact(media.to_png(picture, told), "image/png")

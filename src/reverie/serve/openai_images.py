@@ -21,7 +21,7 @@ from reverie.serve.openai_map import Json, Wrong
 from reverie.serve.openai_route import Route
 from reverie.serve.openai_run import Events, Served, events, find_model, merged, need, submit, unless_gone
 from reverie.serve.openai_shapes import EditRequest, PictureRequest
-from reverie.types import DiffusionRequest, Step
+from reverie.types import ImageRequest, Step
 
 if TYPE_CHECKING:
     from reverie.engine import Model
@@ -113,11 +113,11 @@ def _pictures(files: Mapping[str, bytes]) -> Json:
 async def _begin(http: Request, kind: str, body: PictureRequest, pictures: Json) -> Run:
     worker = http.app.state.worker
     settings = openai_map.drawing_settings(body) | pictures
-    served = await asyncio.to_thread(find_model, http, body.model, DiffusionRequest)
+    served = await asyncio.to_thread(find_model, http, body.model, ImageRequest)
 
     def check(model: Model) -> None:
-        need(model, DiffusionRequest, "draws")
-        request = DiffusionRequest(body.prompt, **settings)
+        need(model, ImageRequest, "draws")
+        request = ImageRequest(body.prompt, **settings)
         model.medium.shape(request)
 
     await worker.call(served.path, check)

@@ -139,7 +139,7 @@ def prompts(body: CompletionRequest) -> list[Prompt]:
 
 
 def drawing_settings(body: PictureRequest) -> Json:
-    """The settings of `DiffusionRequest`."""
+    """The settings of `ImageRequest`."""
     given = {ours: getattr(body, theirs, None) for ours, theirs in DRAWING.items()}
     if body.size not in (None, "auto"):
         width, height = map(int, str(body.size).split("x"))
