@@ -13,10 +13,10 @@ import tempfile
 from contextlib import ExitStack
 
 from playwright.sync_api import Browser, sync_playwright
-from serve_load import started
 
 from reverie.hub.catalogue import entry
 from reverie.hub.sources import fetch
+from serve_load import started
 
 FIELDS = {"/": "main button", "/write": "#prompt", "/draw": "#prompt", "/inside": "#prompt", "/quiz": "main button"}
 WIRE = """() => [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]

@@ -6,14 +6,12 @@ of the run only when --decay says in how much of it. --start goes on from a mode
 
 from __future__ import annotations
 
-import argparse
-import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from common import arguments, lines
 from reverie import engine
 from reverie.diffusion.family import Diffusion
 from reverie.diffusion.model import Denoiser, DenoiserConfig
@@ -27,17 +25,13 @@ SIDE_PX = 128
 
 def main() -> None:
     """Trains until the minutes are over."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser = arguments(__doc__, minutes=600)
     parser.add_argument("--codec", type=Path, required=True, help="a folder that recipes/image_codec.py made")
-    parser.add_argument("--minutes", type=float, default=600, help="of training, all earlier ones included")
     parser.add_argument("--depth", type=int, default=Image.presets["small"].depth, help="blocks")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--decay", type=float, default=0.0)
     parser.add_argument("--styles", default="noto", help="of the scenes, with commas; empty: all")
-    parser.add_argument("--seed", type=int, default=0, help="another one shows other pictures")
     parser.add_argument("--start", type=Path, help="the folder of a painter of the same shape")
-    parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
     datasets.build("scenes", SIDE_PX)
     codec = open_codec(options.codec, "cpu", torch.bfloat16)
@@ -64,7 +58,7 @@ def main() -> None:
         compile=options.compile,
         seed=options.seed,
     )
-    run(medium, training, "scenes", options.output, show)
+    run(medium, training, "scenes", options.output, lines(10))
 
 
 class Continued(Diffusion):
@@ -78,13 +72,6 @@ class Continued(Diffusion):
         model = super().build(config)
         model.load_state_dict(self._start.denoiser("cpu", torch.float32).state_dict())
         return model
-
-
-def show(event: Any) -> None:
-    """A line for every tenth step, and for all that is rarer."""
-    step = getattr(event, "step", 0)
-    if step % 10 == 0 or getattr(event, "held_out", None) is not None:
-        print(event, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

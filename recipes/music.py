@@ -5,11 +5,7 @@ Repeat the command to go on with a run that was stopped; more minutes make it lo
 
 from __future__ import annotations
 
-import argparse
-import sys
-from pathlib import Path
-from typing import Any
-
+from common import arguments, lines
 from reverie import engine
 from reverie.hub import datasets
 from reverie.modalities.music import DATA, Music
@@ -18,14 +14,10 @@ from reverie.train import Training, run
 
 def main() -> None:
     """Trains until the minutes are over."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=60, help="of training, all earlier ones included")
+    parser = arguments(__doc__, minutes=60)
     parser.add_argument("--steps", type=int, help="in all")
     parser.add_argument("--size", default="small", choices=list(Music.presets))
     parser.add_argument("--dropout", type=float, default=0.2)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
     datasets.build(DATA)
     medium, model = Music.fresh(DATA, Music.presets[options.size], engine.find_data)
@@ -46,13 +38,7 @@ def main() -> None:
         checkpoint_every_minutes=4.0,
         seed=options.seed,
     )
-    run(medium, training, DATA, options.output, show)
-
-
-def show(event: Any) -> None:
-    """A line for every hundredth step, and for all that is rarer."""
-    if getattr(event, "step", 0) % 100 == 0 or getattr(event, "held_out", None) is not None:
-        print(event, file=sys.stderr, flush=True)
+    run(medium, training, DATA, options.output, lines(100))
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ def test_every_sample_is_looked_at_at_early_and_at_late_times(monkeypatch: pytes
 
     class Watched(Denoiser):
         def forward(self, x: Tensor, t: Tensor, prompt: Tensor, mask: Tensor) -> Tensor:
-            seen.extend(zip(prompt[:, 0, 0].tolist(), t.tolist(), strict=True))
+            seen.extend(zip(prompt[:, 0, 0].tolist(), t[:, 0].tolist(), strict=True))
             return super().forward(x, t, prompt, mask)
 
     x, _, prompt, mask = inputs()

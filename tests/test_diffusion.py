@@ -177,7 +177,7 @@ def test_karras_levels_are_those_of_the_paper() -> None:
 
 
 def test_a_shift_multiplies_the_odds() -> None:
-    plain, shifted = schedules.uniform(10)[1:-1], schedules.shifted(10, shift=3.0)[1:-1]
+    plain, shifted = schedules.uniform(10)[1:-1], schedules.shifted(10, by=3.0)[1:-1]
     torch.testing.assert_close(shifted / (1 - shifted), 3 * plain / (1 - plain))
 
 

@@ -19,12 +19,13 @@ from reverie.types import DiffusionRequest, Step
 
 PATH = Flow()
 DROPPED = 0.1  # the share of examples whose prompt is not told, so that guidance has something to go away from
-LOOKS = 4  # at each sample in a step of training
 LEAST_TIME = 1e-3  # where the velocity is still a number
 
 
 class Diffusion:
     """Turn noise into a clean sample, a little at a time."""
+
+    looks = 4  # at each sample in a step of training
 
     def build(self, config: DenoiserConfig) -> Denoiser:
         """A denoiser with fresh weights: head and gates are zeros, so its first guess is the best linear one."""
@@ -37,20 +38,25 @@ class Diffusion:
         return model
 
     def loss(self, model: Denoiser, batch: Tensor, condition: Condition, rng: torch.Generator) -> Tensor:
-        """Mean squared error of the velocity of samples (B, C, F, H, W), each at `LOOKS` times and with as many noises.
+        """Mean squared error of the velocity of samples (B, C, F, H, W), each at `looks` times and with as many noises.
 
         Making a sample costs a third of a look at it, and the noise varies more than the samples do.
         """
-        n, device = LOOKS * len(batch), batch.device
-        clean = batch.repeat(LOOKS, 1, 1, 1, 1)
-        t = spread_times(n, rng, device)
+        n, device = self.looks * len(batch), batch.device
+        clean = batch.repeat(self.looks, 1, 1, 1, 1)
+        t = self.times(n, batch.shape[2], rng, device)  # (n, F)
         told = torch.rand(n, generator=rng, device=device) >= DROPPED
-        x = PATH.mix(clean, torch.randn(clean.shape, generator=rng, device=device), t)
-        states, mask = (part.to(device).repeat(LOOKS, *[1] * (part.ndim - 1)) for part in condition)
+        x = PATH.mix(clean, torch.randn(clean.shape, generator=rng, device=device), of_frames(t))
+        states, mask = (part.to(device).repeat(self.looks, *[1] * (part.ndim - 1)) for part in condition)
         states, mask = states * told[:, None, None], mask & told[:, None]
-        error = (denoise(model, x, t, states, mask) - clean).square().flatten(1).mean(1)  # (n,)
-        loss: Tensor = (error / t.clamp_min(LEAST_TIME).square()).mean()
+        error = (denoise(model, x, t, states, mask) - clean).square().mean((1, 3, 4))  # (n, F)
+        unknown = t > 0
+        loss: Tensor = (error * unknown / t.clamp_min(LEAST_TIME).square()).sum() / unknown.sum()
         return loss
+
+    def times(self, n: int, frames: int, rng: torch.Generator, device: torch.device) -> Tensor:
+        """How far on the way to noise n samples are, (n, F): all frames of one equally far."""
+        return spread_times(n, rng, device)[:, None].expand(-1, frames)
 
     def generate(
         self, model: Denoiser, condition: Drawing, request: DiffusionRequest, shape: tuple[int, ...]
@@ -74,12 +80,17 @@ def spread_times(n: int, rng: torch.Generator, device: torch.device) -> Tensor:
 
 
 def denoise(model: Denoiser, x: Tensor, t: Tensor, states: Tensor, mask: Tensor) -> Tensor:
-    """The clean picture in x (B, C, F, H, W) at times t (B,), as the model sees it, in float32.
+    """The clean sample in x (B, C, F, H, W) at times t, (B,) or (B, F), as the model sees it, in float32.
 
     The network is asked for what the best linear guess lacks, in numbers of deviation 1: arXiv:2206.00364, eq. 7, with
     alpha and sigma of any path, and data of deviation 1.
     """
-    alpha, sigma = (f(t).view(-1, 1, 1, 1, 1) for f in (PATH.alpha, PATH.sigma))
+    alpha, sigma = (f(of_frames(t)) for f in (PATH.alpha, PATH.sigma))
     variance = alpha**2 + sigma**2  # of x
     told: Tensor = model((x * variance.rsqrt()).to(model.embed.weight.dtype), t, states, mask)
     return alpha / variance * x + sigma * variance.rsqrt() * told.float()
+
+
+def of_frames(t: Tensor) -> Tensor:
+    """Times (B,) or (B, F), to multiply with samples (B, C, F, H, W)."""
+    return t.view(len(t), 1, -1, 1, 1)

@@ -1,10 +1,11 @@
 """The denoiser's network: a transformer that sees prompt and noisy picture in one sequence.
 
 `family.denoise` turns what it says into the clean picture. Time reaches every block by shifts, scales and gates, most
-of whose weights all blocks share (adaLN-single, arXiv:2310.00426, section 2.2).
+of whose weights all blocks share (adaLN-single, arXiv:2310.00426, section 2.2). Attention is within a frame; where a
+sample has several, each token then also sees itself in the other frames (arXiv:2204.03458, section 3).
 
-B batch, C channels, F frames, H x W picture in model space, P patch, N = F H/P W/P patches, T prompt tokens,
-S = T + N tokens, E width of the prompt's states, D width
+B batch, C channels, F frames, H x W picture in model space, P patch, N = H/P W/P patches of a frame, T prompt tokens,
+S = T + N tokens of a frame, E width of the prompt's states, D width, M rows of modulation
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from reverie.layers import MLP, Attention, rope_frequencies, rope_table
 TIME_FEATURES = 256
 ROPE_THETA = 100.0  # pictures are a few dozen patches wide
 EPS = 1e-6
+
+Rope = tuple[Tensor, Tensor]  # cos and sin, of `rope_table`
 
 
 @dataclass(frozen=True)
@@ -44,21 +47,43 @@ class DenoiserConfig:
 
 
 class DenoiserBlock(nn.Module):
-    """Attention and MLP, each normalised, shifted and scaled before and gated after by what time says."""
+    """Attention, within frames and through them, and MLP: each gated, and what it is given shifted and scaled, by time.
+
+    A model of single pictures has no attention through frames.
+    """
 
     def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()
-        heads, width = config.num_heads, config.width
-        self.attention = Attention(width, heads, heads, width // heads, qk_norm_eps=EPS)
-        self.mlp = MLP(width, config.mlp_width, "relu2", gated=False)
-        self.modulation = nn.Parameter(torch.zeros(6, width))  # this block's own part
+        self.attention = _attention(config)
+        self.mlp = MLP(config.width, config.mlp_width, "relu2", gated=False)
+        if config.num_frames > 1:
+            self.through = _attention(config)
+        self.modulation = nn.Parameter(torch.zeros(modulations(config), config.width))  # this block's own part
 
-    def forward(self, x: Tensor, time: Tensor, rope: tuple[Tensor, Tensor], mask: Tensor | None) -> Tensor:
-        """x (B, S, D), time (B, 6, D) -> (B, S, D); mask: True where a token may be seen, (B, 1, 1, S)."""
-        parts = (time + self.modulation).to(x.dtype)[:, :, None]  # (B, 6, 1, D)
-        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = parts.unbind(1)
-        x = torch.addcmul(x, gate_a, self.attention(modulated(x, shift_a, scale_a), rope, mask))
-        return torch.addcmul(x, gate_m, self.mlp(modulated(x, shift_m, scale_m)))
+    def forward(self, x: Tensor, time: Tensor, ropes: tuple[Rope, Rope], mask: Tensor | None) -> Tensor:
+        """x (B F, S, D), time (B F, M, D) -> (B F, S, D); mask: True where a token may be seen, (B F, 1, 1, S)."""
+        parts = (time + self.modulation).to(x.dtype)[:, :, None].unbind(1)  # M of (B F, 1, D)
+        x = torch.addcmul(x, parts[2], self.attention(modulated(x, *parts[:2]), ropes[0], mask))
+        if len(ropes[1][0]) > 1:  # frames
+            x = torch.addcmul(x, parts[8], self._through_frames(modulated(x, *parts[6:8]), ropes[1]))
+        return torch.addcmul(x, parts[5], self.mlp(modulated(x, *parts[3:5])))
+
+    def _through_frames(self, x: Tensor, rope: Rope) -> Tensor:
+        """Each token sees itself in every frame: (B F, S, D) -> (B F, S, D)."""
+        frames, tokens = len(rope[0]), x.shape[1]
+        tracks = x.unflatten(0, (-1, frames)).transpose(1, 2).flatten(0, 1)  # (B S, F, D)
+        seen: Tensor = self.through(tracks, rope).unflatten(0, (-1, tokens)).transpose(1, 2)
+        return seen.flatten(0, 1)
+
+
+def _attention(config: DenoiserConfig) -> Attention:
+    heads = config.num_heads
+    return Attention(config.width, heads, heads, config.width // heads, qk_norm_eps=EPS)
+
+
+def modulations(config: DenoiserConfig) -> int:
+    """Shift, scale and gate of each part of a block: attention, MLP, and attention through frames if there are any."""
+    return 6 if config.num_frames == 1 else 9
 
 
 def modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -76,45 +101,61 @@ class Denoiser(nn.Module):
         self.embed = nn.Linear(patch_width, width)
         self.prompt_embed = nn.Linear(config.prompt_width, width)
         self.time_embed = nn.Sequential(nn.Linear(TIME_FEATURES, width), nn.SiLU(), nn.Linear(width, width))
-        self.time_modulation = nn.Linear(width, 6 * width)
+        self.time_modulation = nn.Linear(width, modulations(config) * width)
         self.blocks = nn.ModuleList(DenoiserBlock(config) for _ in range(config.depth))
         self.head_modulation = nn.Linear(width, 2 * width)
         self.head = nn.Linear(width, patch_width)
 
     def forward(self, x: Tensor, t: Tensor, prompt: Tensor, mask: Tensor) -> Tensor:
-        """x (B, C, F, H, W), t (B,) from 0 (clean) to 1 (noise), prompt (B, T, E), mask (B, T) True where a token is.
+        """x (B, C, F, H, W), prompt (B, T, E), mask (B, T) True where a token is; t from 0 (clean) to 1 (noise).
 
-        Gives something of the shape of x.
+        t is (B,), or (B, F) where frames differ. Gives something of the shape of x.
         """
-        patches = self.embed(to_patches(x, self.config.patch))  # (B, N, D)
+        frames, num_words = x.shape[2], prompt.shape[1]
+        patches = self.embed(to_patches(x, self.config.patch)).unflatten(1, (frames, -1)).flatten(0, 1)  # (B F, N, D)
         words = self.prompt_embed(prompt.to(patches.dtype))  # (B, T, D)
-        time = F.silu(self._time(t, words, mask))  # (B, D)
-        modulation = self.time_modulation(time).unflatten(1, (6, -1))  # (B, 6, D)
-        rope = self._rope(words.shape[1], x)
-        seen = F.pad(mask, (0, patches.shape[1]), value=True)[:, None, None]  # (B, 1, 1, S)
-        h = torch.cat((words, patches), 1)  # (B, S, D)
+        time = F.silu(self._time(t, words, mask, frames))  # (B F, D)
+        modulation = self.time_modulation(time).unflatten(1, (modulations(self.config), -1))  # (B F, M, D)
+        ropes = self._rope(num_words, x), self._frame_rope(x)
+        seen = F.pad(mask.repeat_interleave(frames, 0), (0, patches.shape[1]), value=True)[:, None, None]
+        h = torch.cat((words.repeat_interleave(frames, 0), patches), 1)  # (B F, S, D)
         for block in self.blocks:
-            h = block(h, modulation, rope, seen)
+            h = block(h, modulation, ropes, seen)
         shift, scale = self.head_modulation(time)[:, None].chunk(2, -1)
-        h = self.head(modulated(h[:, words.shape[1] :], shift, scale))  # (B, N, C P P)
-        return from_patches(h, x.shape, self.config.patch)
+        h = self.head(modulated(h[:, num_words:], shift, scale))  # (B F, N, C P P)
+        return from_patches(h.unflatten(0, (-1, frames)).flatten(1, 2), x.shape, self.config.patch)
 
-    def _time(self, t: Tensor, words: Tensor, mask: Tensor) -> Tensor:
-        """What every block is told: the time, and the mean of the prompt's tokens. (B, D)"""
+    def _time(self, t: Tensor, words: Tensor, mask: Tensor, frames: int) -> Tensor:
+        """What every block is told of each frame: its time, and the mean of the prompt's tokens. (B F, D)"""
         kept = mask[..., None].to(words.dtype)
-        mean = (words * kept).sum(1) / kept.sum(1).clamp_min(1)
-        features = time_features(t, TIME_FEATURES).to(mean.dtype)
-        told: Tensor = self.time_embed(features) + mean
+        mean = (words * kept).sum(1) / kept.sum(1).clamp_min(1)  # (B, D)
+        times = t if t.ndim == 2 else t[:, None].expand(-1, frames)  # (B, F)
+        features = time_features(times.flatten(), TIME_FEATURES).to(mean.dtype)
+        told: Tensor = self.time_embed(features) + mean.repeat_interleave(frames, 0)
         return told
 
-    def _rope(self, num_words: int, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Frame, row and column of every patch turn a third each of a head's width; words stand at the origin."""
-        head_width = self.config.width // self.config.num_heads
-        sides = (x.shape[2], x.shape[3] // self.config.patch, x.shape[4] // self.config.patch)
+    def _rope(self, num_words: int, x: Tensor) -> Rope:
+        """Row and column of every patch turn a third each of a head's width; words stand at the origin.
+
+        The first third is for a frame's number, which within a frame is always 0.
+        """
+        sides = (1, x.shape[3] // self.config.patch, x.shape[4] // self.config.patch)
         grid = torch.cartesian_prod(*(torch.arange(side, device=x.device) for side in sides))  # (N, 3)
         positions = F.pad(grid, (0, 0, num_words, 0))  # (S, 3)
-        cos, sin = rope_table(positions, axis_frequencies(head_width).to(x.device))
+        return self._turns(positions, axis_frequencies(self._head_width), x)
+
+    def _frame_rope(self, x: Tensor) -> Rope:
+        """The number of a frame turns a head's whole width."""
+        numbers = torch.arange(x.shape[2], device=x.device)  # (F,)
+        return self._turns(numbers, rope_frequencies(self._head_width, ROPE_THETA), x)
+
+    def _turns(self, positions: Tensor, frequencies: Tensor, x: Tensor) -> Rope:
+        cos, sin = rope_table(positions, frequencies.to(x.device))
         return cos.to(x.dtype), sin.to(x.dtype)
+
+    @property
+    def _head_width(self) -> int:
+        return self.config.width // self.config.num_heads
 
 
 def axis_frequencies(head_width: int) -> Tensor:
@@ -134,7 +175,7 @@ def time_features(t: Tensor, width: int) -> Tensor:
 
 
 def to_patches(x: Tensor, patch: int) -> Tensor:
-    """(B, C, F, H, W) -> (B, N, C P P): patches in rows, frame after frame."""
+    """(B, C, F, H, W) -> (B, F N, C P P): patches in rows, frame after frame."""
     B, C, frames, H, W = x.shape
     x = x.view(B, C, frames, H // patch, patch, W // patch, patch)
     return x.permute(0, 2, 3, 5, 1, 4, 6).reshape(B, -1, C * patch * patch)

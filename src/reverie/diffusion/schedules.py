@@ -13,10 +13,14 @@ def uniform(steps: int, start: float = 1.0) -> Tensor:
     return torch.linspace(start, 0.0, steps + 1, dtype=torch.float64)
 
 
-def shifted(steps: int, shift: float = 3.0, start: float = 1.0) -> Tensor:
-    """More steps where there is much noise: arXiv:2403.03206, eq. 23; the odds of t grow by `shift` (1 is uniform)."""
-    times = uniform(steps)
-    return start * shift * times / (1 + (shift - 1) * times)
+def shifted(steps: int, by: float = 3.0, start: float = 1.0) -> Tensor:
+    """More steps where there is much noise: arXiv:2403.03206, eq. 23; the odds of t grow by `by` (1 is uniform)."""
+    return start * shift(uniform(steps), by)
+
+
+def shift(t: Tensor, by: float) -> Tensor:
+    """Times whose odds are `by` times as high: arXiv:2403.03206, eq. 23. 0 and 1 stay."""
+    return by * t / (1 + (by - 1) * t)
 
 
 def karras(

@@ -70,7 +70,7 @@ class Image:
     def batch(self, examples: Sequence[Example]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Pictures as latents (B, C, F, H, W), and their captions as states (B, T, E) with a mask (B, T)."""
         pictures = torch.from_numpy(np.stack([example.x for example in examples]))  # (B, S, S, 3)
-        return self._encode(pictures), self._states([example.caption for example in examples])
+        return self._encode(pictures[:, None]), self._states([example.caption for example in examples])
 
     def trials(self) -> Sequence[ImageRequest]:
         """The prompt that this project began with, and a simpler one."""
@@ -82,7 +82,7 @@ class Image:
         """What the denoiser is given; pictures that came with the request are brought to its size."""
         init = mask = None
         if request.init is not None:
-            init = self._encode(torch.from_numpy(media.fit(request.init, self._size_px(request)).copy())[None])
+            init = self._encode(torch.from_numpy(media.fit(request.init, self._size_px(request)).copy())[None, None])
         if request.mask is not None:
             shape = self.shape(request)
             whole = torch.from_numpy(self._mask(request).copy())[None, None].float() / 255  # (1, 1, S, S)
@@ -101,15 +101,20 @@ class Image:
 
     def picture(self, latents: Tensor, request: ImageRequest | None = None) -> Picture:
         """Latents (1, C, F, H, W) -> a picture (S, S, 3); what the request's mask keeps is kept to the pixel."""
-        with torch.inference_mode():
-            pixels = self.codec.decode(latents.to(_dtype(self.codec)))[0, :, 0]  # (3, S, S)
-            drawn: Picture = ((pixels.float() + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+        drawn = self._pixels(latents)[0]
         if request is None or request.mask is None or request.init is None:
             return drawn
         share = self._mask(request)[..., None] / 255
         kept = media.fit(request.init, self._size_px(request))
         whole: Picture = np.round(share * drawn + (1 - share) * kept).astype(np.uint8)
         return whole
+
+    def _pixels(self, latents: Tensor) -> np.ndarray:
+        """Latents (1, C, F, H, W) -> uint8 (F, S, S, 3)."""
+        with torch.inference_mode():
+            pixels = self.codec.decode(latents.to(_dtype(self.codec)))[0]  # (3, F, S, S)
+            shades = ((pixels.float() + 1) * 127.5).round().clamp(0, 255).byte()
+            return shades.permute(1, 2, 3, 0).cpu().numpy()
 
     def decode(self, x: Tensor) -> Artifact:
         """Latents -> a PNG; half-finished ones too."""
@@ -131,9 +136,9 @@ class Image:
         return media.fit(np.repeat(request.mask[..., None], 3, axis=2), self._size_px(request))[..., 0]
 
     def _encode(self, pictures: Tensor) -> Tensor:
-        """uint8 (B, S, S, 3) -> latents (B, C, F, H, W) float32."""
+        """uint8 (B, F, S, S, 3) -> latents (B, C, F, H, W) float32."""
         weight = next(self.codec.parameters())
-        pixels = pictures.to(weight.device, weight.dtype).permute(0, 3, 1, 2)[:, :, None] / 127.5 - 1  # (B, 3, F, S, S)
+        pixels = pictures.to(weight.device, weight.dtype).permute(0, 4, 1, 2, 3) / 127.5 - 1  # (B, 3, F, S, S)
         with torch.no_grad():
             return self.codec.encode(pixels).float().cpu()
 

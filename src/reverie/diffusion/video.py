@@ -1,0 +1,100 @@
+"""The denoiser of clips as a family: single pictures with time, of which some may be given.
+
+Every frame has a time of its own (arXiv:2407.01392): a given frame stands at 0, clean, the others on their way from
+noise. What a model of single pictures has learnt is where this one begins.
+
+B batch, C channels, F frames, H x W picture in model space, R rows of a condition
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from reverie.diffusion.family import PATH, Diffusion, denoise, spread_times
+from reverie.diffusion.generate import Drawing, generate
+from reverie.diffusion.guidance import Condition
+from reverie.diffusion.model import Denoiser
+from reverie.diffusion.schedules import shift, shifted
+from reverie.types import Step, VideoRequest
+
+SHIFT = 3.0  # of the odds of t: frames are alike, so it takes more noise to hide a clip than a picture
+GIVEN = ((0, 0), (0, 0), (0, 0), (1, 0), (1, 0), (4, 0), (1, 1))  # frames at beginning and end, as often as each other
+TURN = 5  # frames that a clip which loops is turned by from look to look; prime to all usual numbers of frames
+
+
+class VideoDiffusion(Diffusion):
+    """Turn noise into a clip, all of it at once."""
+
+    looks = 2
+
+    def loss(self, model: Denoiser, batch: Tensor, condition: Condition, rng: torch.Generator) -> Tensor:
+        """The mean loss of samples (B, C, F, H, W): clips first, then sets of F pictures that are not one clip.
+
+        The condition has a row for each clip, then one for each picture of each set.
+        """
+        B, _, frames, _, _ = batch.shape
+        num_sets = (len(condition[0]) - B) // (frames - 1)
+        clips = B - num_sets
+        pictures = batch[clips:].transpose(1, 2).flatten(0, 1)[:, :, None]  # (R, C, 1, H, W)
+        groups = (batch[:clips], [part[:clips] for part in condition]), (pictures, [part[clips:] for part in condition])
+        losses = [super(VideoDiffusion, self).loss(model, x, told, rng) for x, told in groups if len(x)]
+        shares = [share / B for share in (clips, num_sets) if share]
+        return torch.stack([share * loss for share, loss in zip(shares, losses, strict=True)]).sum()
+
+    def times(self, n: int, frames: int, rng: torch.Generator, device: torch.device) -> Tensor:
+        """(n, F): all frames of a clip are equally far on the way to noise, but for those that are given."""
+        if frames == 1:
+            return super().times(n, frames, rng, device)
+        t = shift(spread_times(n, rng, device), SHIFT)
+        kinds = torch.stack([given(frames, *ends) for ends in GIVEN]).to(device)  # (K, F)
+        chosen = torch.randint(len(GIVEN), (n,), generator=rng, device=device)
+        return t[:, None] * ~kinds[chosen]
+
+    def generate(
+        self,
+        model: Denoiser,
+        condition: Drawing,
+        request: VideoRequest,  # type: ignore[override]
+        shape: tuple[int, ...],
+    ) -> Iterator[Step]:
+        """Makes one clip, see `diffusion.generate.generate`; the condition's mask is 0 at given frames."""
+        device = model.embed.weight.device
+        known = condition.to(device)
+        turns = itertools.count(0, TURN)
+
+        def look(x: Tensor, t: Tensor, told: Condition) -> Tensor:
+            times = t.to(device, torch.float32).expand(len(x), x.shape[2])
+            if known.init is not None and known.mask is not None:
+                x, times = torch.lerp(known.init, x, known.mask), times * known.mask.flatten()
+            if not request.loop:
+                return denoise(model, x, times, *told)
+            turn = next(turns) % x.shape[2]
+            return denoise(model, x.roll(turn, 2), times, *told).roll(-turn, 2)
+
+        return generate(look, condition, request, shape, path=PATH, schedule=schedule, device=device)
+
+
+def schedule(steps: int, start: float) -> Tensor:
+    """The times at which a clip is looked at."""
+    return shifted(steps, SHIFT, start)
+
+
+def given(frames: int, at_beginning: int, at_end: int) -> Tensor:
+    """Which frames of a clip are given: (F,)."""
+    numbers = torch.arange(frames)
+    return (numbers < at_beginning) | (numbers >= frames - at_end)
+
+
+def inflate(picture_weights: Mapping[str, Tensor], model: Denoiser) -> None:
+    """Gives a fresh `model` of clips the weights of one of single pictures, in place.
+
+    What those lack (attention through frames, and its modulation) stays as it is: its gates are zero, so every frame
+    is at first what the model of single pictures makes of it (arXiv:2304.08818, section 3.1).
+    """
+    weights = model.state_dict()
+    for name, weight in picture_weights.items():
+        weights[name][: len(weight)] = weight
