@@ -1,6 +1,6 @@
 """Training beside nanoGPT's CPU recipe, in one run: validation loss on tiny Shakespeare after the same wall time.
 
-python benchmarks/train_vs_peers.py NANOGPT_CHECKOUT --data tinyshakespeare.txt [--minutes 15 --size small]
+python benchmarks/train_vs_peers.py NANOGPT_CHECKOUT --data tinyshakespeare.txt [--minutes 15]
 
 nanoGPT gets its own published command, with its own estimate of the loss. Reverie's model is then trained by its own
 command until as much time has passed, starting the program included, and is judged on all of the held-out tenth.
@@ -109,9 +109,10 @@ def main() -> None:
     parser.add_argument("checkout", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--size", default="tiny")
-    parser.add_argument("--minutes", type=float, help="also train so long, with --long-size")
-    parser.add_argument("--long-size", default="small")
     parser.add_argument("--set", action="append", default=[], help="a setting of ours")
+    parser.add_argument("--minutes", type=float, help="also train so long, with --long-size and --long-set")
+    parser.add_argument("--long-size", default="tiny")
+    parser.add_argument("--long-set", nargs="*", default=["dropout=0.1", "weight_decay=0.1"])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
@@ -121,7 +122,7 @@ def main() -> None:
         took = ours(options.data, options.size, seconds, options.set, scratch / "ours")
         report(f"Reverie, --size {options.size}", took, scratch / "ours" / "model", options.data)
         if options.minutes is not None:
-            took = ours(options.data, options.long_size, 60 * options.minutes, options.set, scratch / "long")
+            took = ours(options.data, options.long_size, 60 * options.minutes, options.long_set, scratch / "long")
             report(f"Reverie, --size {options.long_size}", took, scratch / "long" / "model", options.data)
 
 
