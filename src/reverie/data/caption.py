@@ -34,32 +34,33 @@ class Speaker:
 
     def caption(self, scene: Scene, dice: Dice) -> str:
         """At most 24 words. Whatever is not said is natural: colour, size, or a plain background."""
-        place = self._place(self.words.backgrounds[scene.background], dice)
+        place = self.place(self.words.backgrounds[scene.background], dice)
         if dice.chance(10):
             return self._terse(scene, place, dice)
-        style = self.words.styles[scene.style].word if dice.chance(3) else ""
-        framed = dice.chance(2) if style else dice.chance(4)
-        said = self._said(scene, dice, whole=not framed)
-        if framed:
-            kind = f"{style} {dice.pick(MEDIA)}".strip()
-            return f"{article(kind)} of {said} {place}".strip()
-        said = f"{place}, {said}" if place and dice.chance(6) else f"{said} {place}".strip()
-        return said + (dice.pick((f", {style} style", f", in {article(style)} style")) if style else "")
+        style = self.style(scene, dice)
+        if dice.chance(2) if style else dice.chance(4):
+            return framed(self.said(scene, dice, whole=False), place, style, dice.pick(MEDIA))
+        return unframed(self.said(scene, dice, whole=True), place, style, dice)
 
-    def _said(self, scene: Scene, dice: Dice, *, whole: bool) -> str:
+    def style(self, scene: Scene, dice: Dice) -> str:
+        """The word for the style now and then, else ""."""
+        return self.words.styles[scene.style].word if dice.chance(3) else ""
+
+    def said(self, scene: Scene, dice: Dice, *, whole: bool) -> str:
         """The things and how they are to each other. whole: it may be a sentence ("rides", "is riding")."""
         subject = self.phrase(scene, dice)
         if scene.other is None:
             return subject
-        other = article(self._noun(scene.other_colour, "", self.concept(scene.other), 1, dice))
+        other = self.other(scene, dice)
         if scene.relation != "riding":
             return f"{subject} {dice.pick(WITH[scene.relation])} {other}"
         how = dice.pick(self.concept(scene.other).on)
-        verb, _, rest = how.partition(" ")
-        forms = [how, f"is {how}"]
-        if verb in FINITE:
-            forms.append(f"{FINITE[verb]} {rest}".strip())
-        return f"{subject} {dice.pick(forms) if whole else how} {other}"
+        return f"{subject} {dice.pick(forms(how)) if whole else how} {other}"
+
+    def other(self, scene: Scene, dice: Dice) -> str:
+        """The other thing with its article."""
+        assert scene.other is not None
+        return article(self._noun(scene.other_colour, "", self.concept(scene.other), 1, dice))
 
     def phrase(self, scene: Scene, dice: Dice) -> str:
         """The subject with its article or number: "a big red cat", "two cats"."""
@@ -92,7 +93,8 @@ class Speaker:
             return concept.held_out
         return concept.say if concept.say else (concept.name,)
 
-    def _place(self, background: Background, dice: Dice) -> str:
+    def place(self, background: Background, dice: Dice) -> str:
+        """A phrase for where it is; one colour is often left unsaid."""
         if background.plain and dice.chance(2):
             return ""
         return dice.pick(background.held_out if self.synonyms and background.held_out else background.say)
@@ -105,6 +107,24 @@ class Speaker:
             other = self._noun(scene.other_colour, "", self.concept(scene.other), 1, dice)
             parts = [f"{subject} on {other}" if scene.relation == "riding" else f"{subject} {scene.relation} {other}"]
         return ", ".join([*parts, *([place] if place else [])])
+
+
+def forms(how: str) -> list[str]:
+    """ "riding" -> "riding", "is riding", "rides"."""
+    verb, _, rest = how.partition(" ")
+    finite = [f"{FINITE[verb]} {rest}".strip()] if verb in FINITE else []
+    return [how, f"is {how}", *finite]
+
+
+def framed(said: str, place: str, style: str, medium: str) -> str:
+    """ "a soft drawing of" it."""
+    return f"{article(f'{style} {medium}'.strip())} of {said} {place}".strip()
+
+
+def unframed(said: str, place: str, style: str, dice: Dice) -> str:
+    """What is said as it is, with the place before or after it and the style at the end."""
+    said = f"{place}, {said}" if place and dice.chance(6) else f"{said} {place}".strip()
+    return said + (dice.pick((f", {style} style", f", in {article(style)} style")) if style else "")
 
 
 def plural(noun: str) -> str:

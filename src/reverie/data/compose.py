@@ -22,6 +22,7 @@ JUDGE_KINDS = (("riding", 28), ("object", 28), ("vehicle", 28), ("alone", 6), ("
 JUDGE_RELATIONS = (  # what is hard to tell, or can seldom be, more often
     "left of", "right of", "above", "under", *("in front of", "behind") * 2, *("holding",) * 3,
 )  # fmt: skip
+ONE_THING = {"single": "single", "thing": "objects", "machine": "vehicles"}  # kind -> what it is picked from
 FLOATING = {"night", "space"}  # backgrounds without a ground
 OWN_SIZE = {"big": 1350, "tiny": 560, "": 1000}  # of a subject beside another thing of 900
 EXTENT = {"big": 960, "tiny": 340, "": 768}  # of a thing alone, in 1/1024 of the picture
@@ -38,7 +39,8 @@ class Composer:
         self.relations = JUDGE_RELATIONS if split == "judge" else RELATIONS
         self.styles = [(style, max(words.styles[style].share, 1)) for style in styles]
         self.backgrounds = list(words.backgrounds.values())
-        self.things = {(style, kind): self._things(style, kind) for style in styles for kind in ("subjects", "single")}
+        kinds = ("subjects", *ONE_THING.values())
+        self.things = {(style, kind): self._things(style, kind) for style in styles for kind in kinds}
         self.pairs = {(style, kind): self._pairs(style, kind) for style in styles for kind in ("vehicles", "objects")}
 
     def _things(self, style: str, kind: str) -> list[str]:
@@ -60,18 +62,21 @@ class Composer:
         """The scene that (seed, index) stands for."""
         dice = Dice(seed, index)
         kind, style, background = dice.weighted(self.kinds), dice.weighted(self.styles), dice.pick(self.backgrounds)
-        blank = Scene("", None, 1, "", "alone", None, None, background.name, dice.below(VARIANTS), style, "", ())
-        if kind == "single":
-            scene = self._single(blank, dice)
-        elif kind in ("alone", "many"):
-            scene = self._alone(blank, dice.between(2, 3) if kind == "many" else 1, dice)
-        else:
-            scene = self._together(blank, kind, dice)
+        scene = self.compose(kind, style, background.name, dice)
         return replace(scene, caption=self.speaker.caption(scene, dice))
 
-    def _single(self, blank: Scene, dice: Dice) -> Scene:
+    def compose(self, kind: str, style: str, background: str, dice: Dice) -> Scene:
+        """A scene of a kind, without its caption. kind: of `KINDS`, or "thing" (an object) or "machine" (a vehicle)."""
+        blank = Scene("", None, 1, "", "alone", None, None, background, dice.below(VARIANTS), style, "", ())
+        if kind in ONE_THING:
+            return self._single(blank, ONE_THING[kind], dice)
+        if kind in ("alone", "many"):
+            return self._alone(blank, dice.between(2, 3) if kind == "many" else 1, dice)
+        return self._together(blank, kind, dice)
+
+    def _single(self, blank: Scene, things: str, dice: Dice) -> Scene:
         """A picture of one thing that is no subject."""
-        name = self._pick(self.things[blank.style, "single"], blank.style, dice)
+        name = self._pick(self.things[blank.style, things], blank.style, dice)
         concept = self.speaker.concept(name)
         colour = None if name in self.words.singles else self._colour(concept, blank.background, dice)
         scene = replace(blank, subject=name, colour=colour)
@@ -117,8 +122,11 @@ class Composer:
         return self._fitted(layout.related(one, two.scaled(90), scene.relation, dice), TOGETHER, scene)
 
     def _fitted(self, boxes: list[layout.Box], extent: int, scene: Scene) -> tuple[Layer, ...]:
-        ground = scene.background not in FLOATING and not self.words.backgrounds[scene.background].plain
-        return layout.fitted(boxes, extent, ground)
+        return layout.fitted(boxes, extent, self.grounded(scene.background))
+
+    def grounded(self, background: str) -> bool:
+        """Whether there is a ground to stand on."""
+        return background not in FLOATING and not self.words.backgrounds[background].plain
 
     def _pick(self, choices: list[T], style: str, dice: Dice) -> T:
         if not choices:

@@ -57,22 +57,28 @@ class Scenes:
         """What (seed, index) stands for, without its picture."""
         return self._composer.scene(seed, index)
 
-    def render(self, scene: Scene) -> Pixels:
-        """(S, S, 3) uint8."""
-        canvas = background(scene.background, scene.variant, self.size_px).copy()
+    def render(self, scene: Scene, size_px: int | None = None) -> Pixels:
+        """(S, S, 3) uint8. size_px: another side than its own."""
+        side = self.size_px if size_px is None else size_px
+        canvas = background(scene.background, scene.variant, side).copy()
         for layer in scene.layers:
             self._paste(canvas, scene.style, layer)
         return canvas
 
     def _paste(self, canvas: Pixels, style: str, layer: Layer) -> None:
-        icon: Icon = self.icons.index[style, layer.kind, layer.name][layer.role]
+        side = canvas.shape[0]
         left, top, right, bottom = (
-            self.size_px * at // UNITS
-            for at in (layer.left, layer.top, layer.left + layer.width, layer.top + layer.height)
+            side * at // UNITS for at in (layer.left, layer.top, layer.left + layer.width, layer.top + layer.height)
         )
+        over(canvas, self.sprite(style, layer, (max(right - left, 1), max(bottom - top, 1))), left, top)
+
+    def sprite(self, style: str, layer: Layer, size: tuple[int, int] | None = None) -> Pixels:
+        """The layer's icon in its colour, premultiplied (height, width, 4). size: width and height, else the icon's."""
+        icon: Icon = self.icons.index[style, layer.kind, layer.name][layer.role]
+        width, height = (icon.width, icon.height) if size is None else size
         shades = icons.ramp(vocabulary().colours[layer.colour].rgb) if layer.colour else None
-        sprite = self.icons.sprite(icon, max(right - left, 1), max(bottom - top, 1), shades)
-        over(canvas, sprite, left, top)
+        sprite = self.icons.sprite(icon, width, height, shades)
+        return sprite[:, ::-1] if layer.mirrored else sprite
 
 
 def over(canvas: Pixels, sprite: Pixels, left: int, top: int) -> None:

@@ -146,7 +146,10 @@ def article(noun: str) -> str:
     return f"{'an' if vowel else 'a'} {noun}"
 
 
-def held_out(subject: str, vehicle: str) -> bool:
-    """Whether training never shows this pair, in any relation: one pair in ten, and a panda on a skateboard."""
-    digest = hashlib.sha256(f"{subject}|{vehicle}".encode()).digest()
-    return int.from_bytes(digest[:8]) % 10 == 0 or (subject, vehicle) in NEVER_RIDDEN
+def held_out(subject: str, other: str) -> bool:
+    """Whether training never shows this pair, in any relation: one pair in ten, and a panda on a skateboard.
+
+    other: a vehicle, or a motion of motions.toml.
+    """
+    digest = hashlib.sha256(f"{subject}|{other}".encode()).digest()
+    return int.from_bytes(digest[:8]) % 10 == 0 or (subject, other) in NEVER_RIDDEN
