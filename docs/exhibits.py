@@ -11,6 +11,7 @@ FAMILIES = {
     ("lm", None): "Models that write",
     ("lm", "music"): "Models that compose",
     ("diffusion", None): "Models that draw",
+    ("diffusion", "video"): "Models that animate",
     ("both", None): "Models of both kinds",
 }
 NOTES = {
@@ -18,14 +19,18 @@ NOTES = {
 `context`. A prompt is a tune in ABC or in the model's own words (`rhythm=jig metre=6/8 ... F#4:1/8`), or free words,
 "a jig in D": of these, the exhibits above read the head that they ask for, and the three below a tune composed with
 `seed`. Whole tunes are read. Places are those of words, and word 0 begins the tune.
-"""
+""",
+    "Models that animate": """The first look at a clip takes as long as animating, others at the same clip (the same
+prompt, frames, seed, steps and guidance) do not; exhibits that compare make several. Frames, and rows and columns of
+patches, are counted from 0.
+""",
 }
 HEAD = """# Exhibits
 
 An exhibit is one thing to see inside a model, computed from a real run on your prompt. It is data; these draw it:
 
-- in a terminal `reverie explain "your prompt" --exhibit NAME --option NAME=VALUE`; `--image` for a model that draws,
-  `-m tunes` for one that composes, `--json` for the data, `-o report.html` for a file that opens anywhere;
+- in a terminal `reverie explain "your prompt" --exhibit NAME --option NAME=VALUE`, of the model that the exhibit is
+  made for, or of another with `-m`; `--json` for the data, `-o report.html` for a file that opens anywhere;
 - in Python `explain.exhibit(NAME, model, "your prompt", option=value)`, which a notebook shows as a picture;
 - over HTTP `POST /api/exhibits/NAME` with `{"model", "prompt", "options", "picture"}`; `GET /api/exhibits` lists them;
 - in the studio **Look inside**.

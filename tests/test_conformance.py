@@ -19,7 +19,8 @@ from reverie.hub.tokenizers import from_folder
 from reverie.lm.chat import ChatTemplate
 from reverie.modalities.image import Captioned, Image
 from reverie.modalities.music import MusicRequest
-from reverie.types import Examples, ImageRequest, LMRequest, Request, ReverieError, Step
+from reverie.modalities.video import Video
+from reverie.types import Examples, ImageRequest, LMRequest, Request, ReverieError, Step, VideoRequest
 from tiny_drawing import SIDE_PX
 from tiny_models import TEMPLATE, VOCABULARY, write_tokenizer
 
@@ -56,6 +57,20 @@ def image(folder: Path) -> Case:
     return Case(medium, examples, config, lambda seed: ImageRequest(SENTENCE, steps=12, seed=seed))
 
 
+def video(folder: Path) -> Case:
+    icons = tiny_scenes.build(folder / "icons.safetensors")
+    medium, config = modalities.modality("video").fresh(
+        "scenes",
+        replace(Video.presets["tiny"], side=SIDE_PX // 8),
+        tiny_drawing.codec(),
+        tiny_drawing.encoder(),
+        lambda name, size_px: icons,
+    )
+    medium.styles = ("noto",)
+    examples = medium.examples("scenes", held_out=False)
+    return Case(medium, examples, config, lambda seed: VideoRequest(SENTENCE, steps=12, seed=seed))
+
+
 def music(folder: Path) -> Case:
     file = folder / "book.abc"
     file.write_text(tunes.book())
@@ -65,7 +80,7 @@ def music(folder: Path) -> Case:
     return Case(medium, examples, config, lambda seed: MusicRequest("a jig", max_tokens=80, seed=seed))
 
 
-CASES = {"text": text, "image": image, "music": music}
+CASES = {"text": text, "image": image, "video": video, "music": music}
 
 
 @pytest.fixture(params=modalities.names())

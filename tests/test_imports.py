@@ -22,13 +22,14 @@ FILES = sorted(ROOT.rglob("*.py"))
 LEVELS: list[set[str]] = [
     {"types"},
     {"config"},
-    {"layers", "media", "notation"},
+    {"media"},
+    {"layers", "moving", "notation"},
     {"lm", "diffusion", "data"},
     {"modalities"},
     {"hub"},
     {"engine", "database"},
     {"records"},
-    {"tasks", "drawing", "composing", "train", "explain", "evaluate"},
+    {"tasks", "drawing", "composing", "animating", "train", "explain", "evaluate"},
     {"learn"},
     {"serve"},
     {"cli"},
@@ -172,7 +173,7 @@ def test_nothing_is_ever_unpickled() -> None:
     assert {(name, keyword) for name, keyword in keywords if keyword == "allow_pickle"} == set()
 
 
-QUICK = [["--help"], ["write", "--help"], ["models", "list"], ["--version"]]
+QUICK = [["--help"], ["write", "--help"], ["animate", "--help"], ["models", "list"], ["--version"]]
 
 
 @pytest.mark.parametrize("arguments", QUICK, ids=" ".join)
@@ -185,7 +186,7 @@ try:
     main()
 except SystemExit as ended:
     assert not ended.code
-heavy = {{"torch", "transformers", "numpy", "jinja2", "rich", "prompt_toolkit"}} & set(sys.modules)
+heavy = {{"torch", "transformers", "numpy", "jinja2", "rich", "prompt_toolkit", "av", "PIL"}} & set(sys.modules)
 sys.exit(f"imported {{heavy}}" if heavy else 0)
 """
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)

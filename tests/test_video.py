@@ -43,7 +43,8 @@ def condition(init: Tensor | None = None, mask: Tensor | None = None) -> Drawing
 def made(model: Denoiser, request: VideoRequest, told: Drawing | None = None) -> Tensor:
     shape = (1, 3, request.frames, 8, 8)
     *_, last = VideoDiffusion().generate(model, condition() if told is None else told, request, shape)
-    return last.guess
+    guess: Tensor = last.guess
+    return guess
 
 
 def test_a_model_of_clips_begins_as_the_model_of_pictures_does_with_every_frame() -> None:

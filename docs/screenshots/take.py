@@ -46,6 +46,15 @@ def sweep(page: Page) -> None:
     page.get_by_role("link", name="Save").wait_for()
 
 
+def compose(page: Page) -> None:
+    """A tune with its bass and chords, a bar of it chosen, and the sound at a note."""
+    page.get_by_role("button", name="Compose", exact=True).click()
+    page.locator("audio").wait_for()
+    page.locator("audio").evaluate("audio => { audio.currentTime = 6; }")
+    page.locator(".score .note.now").first.wait_for()
+    page.locator(".score button").nth(5).click()
+
+
 def train(page: Page) -> None:
     """The run that is there."""
     page.get_by_role("slider").wait_for()
@@ -107,6 +116,7 @@ SCENES: dict[str, tuple[str, Callable[[Page], Locator | None]]] = {
     "write": ("/write?task=write&seed=1", write),
     "draw": ("/draw?prompt=a+red+panda+riding+a+skateboard&seed=4&lock=1&steps=20", draw),
     "sweep": ("/draw?prompt=a+blue+cat&seed=3&lock=1&steps=12&x=guidance&xs=1,3,6&y=sampler&ys=euler,ancestral", sweep),
+    "compose": ("/compose?prompt=a+lively+Irish+jig+in+D+major&seed=1&lock=1&backing=1", compose),
     "inside-stack": (MAP, stack),
     "inside-head": (MAP, head),
     "inside-words": ("/inside?exhibit=words&prompt=a+blue+cat+on+the+beach&steps=12&without=false", words),

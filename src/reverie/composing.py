@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from reverie import records
-from reverie.hub.paths import shown_name
-from reverie.hub.soundfont import need_synthesiser, soundfont
+from reverie.hub.soundfont import soundfont
 from reverie.notation import abc, marks, words
 from reverie.notation.harmony import Chord, chords
 from reverie.notation.instruments import Instrument, instrument, named_in
 from reverie.notation.tune import Tune
+from reverie.records import Verdict
 from reverie.types import ReverieError, Step
 
 if TYPE_CHECKING:
     from reverie.engine import Generation, Model
 
-RECORD_VERSION = 1
 KIND = "tune"  # of a record
 SETTINGS = (
     "seed", "temperature", "top_k", "top_p", "min_p", "max_tokens", "key", "metre", "rhythm", "bars", "tempo_bpm",
@@ -35,7 +33,8 @@ class Composed:
     """A finished tune, and how it came about.
 
     assumed: what the prompt left open and the model chose, by name. corrected, asked: at how many of how many words the
-    likeliest one would have broken a bar or a repeat.
+    likeliest one would have broken a bar, a repeat or the form. brought_home: whether the last bar was led to
+    the tonic.
     """
 
     tune: Tune
@@ -43,6 +42,7 @@ class Composed:
     assumed: Mapping[str, str]
     corrected: int
     asked: int
+    brought_home: bool = False
 
     @property
     def played_by(self) -> Instrument:
@@ -68,13 +68,8 @@ def compose(
     need_composing(model)
     player = who_plays(prompt, instrument_name)
     generation = model.generate(prompt, **settings)
-    last = None
-    for step in generation:
-        if watch is not None:
-            watch(step)
-        last = step
-    assert last is not None
-    return finished(model, generation, last.guess, player, backing)
+    guess = records.last_step(generation, watch).guess
+    return finished(model, generation, guess, player, backing)
 
 
 def finished(model: Model, generation: Generation, guess: Sequence[int], player: Instrument, backing: bool) -> Composed:
@@ -83,18 +78,10 @@ def finished(model: Model, generation: Generation, guess: Sequence[int], player:
     tune = in_range(model.medium.tune(guess, request), player)
     if not tune.title:
         tune = replace(tune, title=f"{(tune.rhythm.capitalize() + ' in ') if tune.rhythm else 'In '}{tune.key}")
-    record = {
-        "reverie": RECORD_VERSION,
-        "kind": KIND,
-        "software": f"Reverie {metadata.version('reverie')} ({shown_name(model.name)})",
-        "prompt": request.prompt,
-        **{name: getattr(request, name) for name in SETTINGS},
-        "instrument": player.name,
-        "backing": backing,
-        "model": {"name": shown_name(model.name), **model.checkpoint.sha256s()},
-        "made_with": records.circumstances(model),
-    }
-    return Composed(tune, record, _assumed(tune, request.plan, request.begin), rule.corrected, rule.asked)
+    how = {"kind": KIND, "instrument": player.name, "backing": backing}
+    record = records.record(model, request, SETTINGS) | how
+    told = _assumed(tune, request.plan, request.begin)
+    return Composed(tune, record, told, rule.corrected, rule.asked, rule.brought_home)
 
 
 def who_plays(prompt: str, name: str | None) -> Instrument:
@@ -181,7 +168,6 @@ def _sound(kind: str) -> Callable[[Composed], bytes]:
         from reverie.notation import sound  # noqa: PLC0415
 
         encode = {"wav": sound.wav, "ogg": sound.ogg, "mp3": sound.mp3}[kind]
-        need_synthesiser()
         samples = sound.render(_midi(made), soundfont())
         return encode(samples, title=made.tune.title, record=made.record)
 
@@ -220,33 +206,11 @@ def read_record(data: bytes) -> dict[str, Any]:
 
 def asked(record: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The prompt and the settings of `compose` that a record tells of; whatever is missing is a `ReverieError`."""
-    if record.get("reverie") != RECORD_VERSION or record.get("kind") != KIND:
-        raise ReverieError("The file's record is of another kind: give a tune that this version of Reverie can read.")
-    missing = [name for name in ("prompt", "instrument", "backing", *SETTINGS) if name not in record]
-    if missing or not isinstance(record["prompt"], str) or not isinstance(record["instrument"], str):
-        raise ReverieError("The file's record is incomplete: give a file as Reverie wrote it.")
-    settings = {name: record[name] for name in SETTINGS}
-    return record["prompt"], settings | {
-        "instrument_name": record["instrument"],
-        "backing": record["backing"] is True,
-    }
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a replay showed. differences: sentences without a full stop, on what is not as it was."""
-
-    same_bytes: bool
-    differences: tuple[str, ...]
-
-    @property
-    def summary(self) -> str:
-        """The verdict in a sentence, without a full stop."""
-        if self.same_bytes:
-            return "verified, the same to the last byte"
-        if self.differences:
-            return "not the same; it was made under other circumstances, or edited"
-        return "not the same: its notes or its record were edited"
+    prompt, settings = records.told(record, KIND, ("instrument", "backing", *SETTINGS), "a tune")
+    player, backing = settings.pop("instrument"), settings.pop("backing") is True
+    if not isinstance(player, str):
+        raise ReverieError("The file's record names no instrument: give a tune as Reverie wrote it.")
+    return prompt, settings | {"instrument_name": player, "backing": backing}
 
 
 def verify(data: bytes, suffix: str, model: Model) -> Verdict:
@@ -256,4 +220,4 @@ def verify(data: bytes, suffix: str, model: Model) -> Verdict:
     with records.threads_of(told):
         again = compose(model, prompt, **settings)
     same = written(replace(again, record=told), suffix) == data
-    return Verdict(same, tuple(records.changes(told, again.record)))
+    return Verdict(same, same, tuple(records.changes(told, again.record)), parts="notes")

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from reverie import media, records
-from reverie.hub.paths import shown_name
 from reverie.media import Picture
+from reverie.records import Verdict, fingerprint
 from reverie.types import ImageRequest, ReverieError, Step
 
 if TYPE_CHECKING:
     from reverie.engine import Generation, Model
 
-RECORD_VERSION = 1
 MOST_PICTURES = 64  # side by side
 SETTINGS = ("seed", "steps", "guidance", "sampler", "negative", "size_px", "strength")  # of a request, as recorded
 
@@ -55,11 +52,7 @@ def draw(
 
 
 def _finished(model: Model, generation: Generation, watch: Callable[[Step], None] | None) -> Picture:
-    for step in generation:
-        if watch is not None:
-            watch(step)
-        last = step
-    finished: Picture = model.medium.picture(last.guess, generation.request)
+    finished: Picture = model.medium.picture(records.last_step(generation, watch).guess, generation.request)
     return finished
 
 
@@ -72,34 +65,17 @@ def need_drawing(model: Model) -> None:
 def record(model: Model, request: ImageRequest) -> dict[str, Any]:
     """How a picture is made, as JSON values: everything a replay needs but the pictures it began from."""
     return {
-        "reverie": RECORD_VERSION,
-        "software": f"Reverie {metadata.version('reverie')} ({shown_name(model.name)})",
-        "prompt": request.prompt,
-        **{name: getattr(request, name) for name in SETTINGS},
+        **records.record(model, request, SETTINGS),
         "size_px": model.medium.size_px if request.size_px is None else request.size_px,
         "init": fingerprint(request.init),
         "mask": fingerprint(request.mask),
-        "model": {"name": shown_name(model.name), **model.checkpoint.sha256s()},
-        "made_with": records.circumstances(model),
     }
-
-
-def fingerprint(picture: np.ndarray | None) -> str | None:
-    """The SHA-256 of a picture's pixels and shape."""
-    if picture is None:
-        return None
-    return hashlib.sha256(f"{picture.shape}".encode() + np.ascontiguousarray(picture).tobytes()).hexdigest()
 
 
 def settings_of(record: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The prompt and the settings that a record tells of; whatever is missing or strange is a `ReverieError`."""
-    if record.get("reverie") != RECORD_VERSION:
-        raise ReverieError("The file's record is of another kind: give a PNG that this version of Reverie can read.")
-    missing = [name for name in ("prompt", *SETTINGS) if name not in record]
-    if missing:
-        raise ReverieError(f"The file's record lacks {missing[0]!r}: give a PNG as Reverie wrote it.")
-    settings = {name: record[name] for name in SETTINGS}
-    return ImageRequest(record["prompt"], **settings).prompt, settings
+    prompt, settings = records.told(record, None, SETTINGS, "a PNG")
+    return ImageRequest(prompt, **settings).prompt, settings
 
 
 def count_of(record: Mapping[str, Any]) -> int:
@@ -110,39 +86,6 @@ def count_of(record: Mapping[str, Any]) -> int:
     return count
 
 
-def check_beginning(record: Mapping[str, Any], init: Picture | None, mask: np.ndarray | None) -> None:
-    """A `ReverieError` unless these are the pictures, or none, that the record says a drawing began from."""
-    for name, given in (("init", init), ("mask", mask)):
-        told = record.get(name)
-        if told is None and given is not None:
-            raise ReverieError(f"The file was made without a picture of that kind: leave out --{name}.")
-        if told != fingerprint(given):
-            raise ReverieError(f"The file was made from a picture that it does not hold: give that one with --{name}.")
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a replay showed. same_bytes: of the file; same_pixels: of the picture.
-
-    differences: sentences without a full stop, on what is not as it was when the picture was made.
-    """
-
-    same_bytes: bool
-    same_pixels: bool
-    differences: tuple[str, ...]
-
-    @property
-    def summary(self) -> str:
-        """The verdict in a sentence, without a full stop."""
-        if self.same_bytes:
-            return "verified, the same to the last byte"
-        if self.same_pixels:
-            return "the same pixels, but the file was written by other means or its texts were changed"
-        if self.differences[:-1]:
-            return "not the same picture; it was made under other circumstances, or edited"
-        return "not the same picture: its pixels or its record were edited"
-
-
 def verify(data: bytes, model: Model, init: Picture | None = None, mask: np.ndarray | None = None) -> Verdict:
     """Draws the picture in the PNG `data` again, from its own record, and compares.
 
@@ -150,24 +93,11 @@ def verify(data: bytes, model: Model, init: Picture | None = None, mask: np.ndar
     """
     told = media.read_record(data)
     prompt, settings = settings_of(told)
-    check_beginning(told, init, mask)
+    records.check_given(told, init=init, mask=mask)
     with records.threads_of(told):
         again = draw(model, prompt, count=count_of(told), **settings, init=init, mask=mask)
     shown = media.read_picture(data)
     same_pixels = shown.shape == again.picture.shape and bool((shown == again.picture).all())
     same_bytes = media.to_png(again.picture, told) == data
-    differences = [*records.changes(told, again.record), *_pixels(shown, again.picture)]
-    return Verdict(same_bytes, same_pixels, tuple(differences))
-
-
-def _pixels(shown: Picture, again: Picture) -> list[str]:
-    if shown.shape != again.shape:
-        return [f"the picture is {_size(shown)} and is drawn as {_size(again)}"]
-    far = np.abs(shown.astype(int) - again.astype(int)).max(axis=2)  # (H, W)
-    if not far.any():
-        return []
-    return [f"{np.count_nonzero(far):,} of {far.size:,} pixels differ, by up to {far.max()} of 255"]
-
-
-def _size(picture: Picture) -> str:
-    return f"{picture.shape[1]} x {picture.shape[0]} pixels"
+    changes, seen = records.changes(told, again.record), records.unlike(shown, again.picture, "the picture")
+    return Verdict(same_bytes, same_pixels, tuple(changes), tuple(seen), thing="the same picture")

@@ -2,28 +2,109 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 from reverie.hub.catalogue import catalogue
-from reverie.types import ReverieError
+from reverie.hub.paths import shown_name
+from reverie.types import Request, ReverieError, Step
 
 if TYPE_CHECKING:
-    from reverie.engine import Model
+    import numpy as np
 
+    from reverie.engine import Generation, Model
+
+VERSION = 1
 MOST_THREADS = 256
+PACKAGES = ("reverie", "torch", "numpy", "pillow")  # that bits may depend on
+MADE_OF = {  # what a record calls something that was given -> the option to give it with
+    "init": "--init",
+    "mask": "--mask",
+    "begin": "--init",
+    "end": "--last",
+    "extend": "--extend",
+}
 
 
-def circumstances(model: Model) -> dict[str, str | int]:
+# --- to be kept ---
+
+
+def record(
+    model: Model, request: Request, settings: Sequence[str], packages: Sequence[str] = PACKAGES
+) -> dict[str, Any]:
+    """How a thing is made, as JSON values: the prompt, these settings of the request, the model, the circumstances."""
+    return {
+        "reverie": VERSION,
+        "software": f"Reverie {metadata.version('reverie')} ({shown_name(model.name)})",
+        "prompt": request.prompt,
+        **{name: getattr(request, name) for name in settings},
+        "model": {"name": shown_name(model.name), **model.checkpoint.sha256s()},
+        "made_with": circumstances(model, packages),
+    }
+
+
+def fingerprint(pixels: np.ndarray | None) -> str | None:
+    """The SHA-256 of the pixels and the shape of a picture or a clip."""
+    import numpy as np  # noqa: PLC0415
+
+    if pixels is None:
+        return None
+    return hashlib.sha256(f"{pixels.shape}".encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()
+
+
+def circumstances(model: Model, packages: Sequence[str] = PACKAGES) -> dict[str, str | int]:
     """What else the bits of a picture may depend on."""
     import torch  # noqa: PLC0415 - a record can be read without
 
-    versions = {name: metadata.version(name) for name in ("reverie", "torch", "numpy", "pillow")}
+    versions = {name: metadata.version(name) for name in packages}
     place = {"device": model.place.device, "dtype": str(model.place.dtype).removeprefix("torch.")}
     return {**versions, **place, "machine": platform.machine(), "threads": torch.get_num_threads()}
+
+
+def last_step(generation: Generation, watch: Callable[[Step], None] | None) -> Step:
+    """What a generation comes to; watch is told of every step."""
+    last = None
+    for step in generation:
+        if watch is not None:
+            watch(step)
+        last = step
+    assert last is not None
+    return last
+
+
+# --- to be made again ---
+
+
+def told(
+    record: Mapping[str, Any], kind: str | None, settings: Sequence[str], thing: str
+) -> tuple[str, dict[str, Any]]:
+    """The prompt and these settings in a record of this kind; whatever is missing is a `ReverieError`.
+
+    thing: what to give instead, like "a PNG".
+    """
+    if record.get("reverie") != VERSION or record.get("kind") != kind:
+        raise ReverieError(f"The file's record is of another kind: give {thing} that this version of Reverie can read.")
+    missing = [name for name in ("prompt", *settings) if name not in record]
+    if missing:
+        raise ReverieError(f"The file's record lacks {missing[0]!r}: give {thing} as Reverie wrote it.")
+    if not isinstance(record["prompt"], str):
+        raise ReverieError(f"The file's record has no prompt in words: give {thing} as Reverie wrote it.")
+    return record["prompt"], {name: record[name] for name in settings}
+
+
+def check_given(record: Mapping[str, Any], **given: np.ndarray | None) -> None:
+    """A `ReverieError` unless these are the pictures, or none, that the record says a thing was made from."""
+    for name, pixels in given.items():
+        before, option = record.get(name), MADE_OF[name]
+        if before is None and pixels is not None:
+            raise ReverieError(f"The file was made without a picture of that kind: leave out {option}.")
+        if before != fingerprint(pixels):
+            raise ReverieError(f"The file was made from a picture that it does not hold: give that one with {option}.")
 
 
 def model_of(record: Mapping[str, Any]) -> str:
@@ -56,6 +137,38 @@ def threads_of(record: Mapping[str, Any]) -> Iterator[None]:
         torch.set_num_threads(now)
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What a replay showed. same_bytes: of the file; same_pixels: of what is seen, where there is something to see.
+
+    changes, seen: sentences without a full stop, on what is not as it was when the thing was made: the model and the
+    circumstances, or the pixels. thing, parts: how the same thing is called, and what of it can be edited.
+    """
+
+    same_bytes: bool
+    same_pixels: bool
+    changes: tuple[str, ...]
+    seen: tuple[str, ...] = ()
+    thing: str = "the same"
+    parts: str = "pixels"
+
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """All that is not as it was."""
+        return (*self.changes, *self.seen)
+
+    @property
+    def summary(self) -> str:
+        """The verdict in a sentence, without a full stop."""
+        if self.same_bytes:
+            return "verified, the same to the last byte"
+        if self.same_pixels:
+            return "the same pixels, but the file was written by other means or its texts were changed"
+        if self.changes:
+            return f"not {self.thing}; it was made under other circumstances, or edited"
+        return f"not {self.thing}: its {self.parts} or its record were edited"
+
+
 def changes(told: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What of model and circumstances is not as the record tells."""
     found = []
@@ -66,3 +179,20 @@ def changes(told: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
             if old != value:
                 found.append(f"{what} {name} was {str(old)[:80]} and is {value}")
     return found
+
+
+def unlike(shown: np.ndarray, again: np.ndarray, thing: str) -> list[str]:
+    """What of the pixels (..., H, W, 3) of a picture or clip is not as it was."""
+    import numpy as np  # noqa: PLC0415
+
+    if shown.shape != again.shape:
+        return [f"{thing} was {_size(shown)} and is {_size(again)}"]
+    far = np.abs(shown.astype(np.int16) - again).max(axis=-1)  # (..., H, W)
+    if not far.any():
+        return []
+    return [f"{np.count_nonzero(far):,} of {far.size:,} pixels differ, by up to {far.max()} of 255"]
+
+
+def _size(pixels: np.ndarray) -> str:
+    *frames, height, width, _ = pixels.shape
+    return f"{width} x {height} pixels" + "".join(f" in {number} frames" for number in frames)

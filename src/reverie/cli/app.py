@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from reverie.cli import (
+    animate,
     chat,
     compose,
     data,
@@ -100,6 +101,7 @@ app.command("summarize")(text.summarize)
 app.command("chat")(chat.chat)
 app.command("draw")(draw.draw)
 app.command("compose")(compose.compose)
+app.command("animate")(animate.animate)
 app.command("verify")(verify.verify)
 app.command("explain")(explain.explain)
 app.command("learn")(learn.learn)

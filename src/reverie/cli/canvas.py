@@ -1,4 +1,4 @@
-"""What a person sees on stderr while a picture is drawn: a bar with the time left, and the picture.
+"""What a person sees on stderr while a picture is drawn or a clip animated: a bar with the time left, and the picture.
 
 Terminals take pictures in three ways: kitty's graphics protocol, iTerm2's inline images, and, all of them with colours,
 as characters whose upper and lower half have a colour each.
@@ -76,9 +76,10 @@ def _png(picture: Picture) -> bytes:
 
 
 class Canvas:
-    """A live bar, with a preview above it. Nothing is shown where stderr is no terminal."""
+    """A live bar, with a preview above it. Nothing is shown where stderr is no terminal. doing: in a word."""
 
-    def __init__(self, preview: bool | None, num_steps: int) -> None:
+    def __init__(self, preview: bool | None, num_steps: int, doing: str = "Drawing") -> None:
+        self._doing = doing
         self._way = way_to_show(os.environ, preview) if sys.stderr.isatty() else None
         self._num_steps, self._done = num_steps, 0
         self._began = self._shown = time.perf_counter()
@@ -114,7 +115,9 @@ class Canvas:
         share = self._done / self._num_steps
         left = (now - self._began) / self._done * (self._num_steps - self._done)
         full = round(BAR * share)
-        return f"Drawing {'█' * full}{'░' * (BAR - full)} step {self._done} of {self._num_steps}, {left:.0f} s left"
+        return (
+            f"{self._doing} {'█' * full}{'░' * (BAR - full)} step {self._done} of {self._num_steps}, {left:.0f} s left"
+        )
 
     def _write(self, text: str) -> None:
         sys.stderr.write(text)

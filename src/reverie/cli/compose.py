@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from reverie.cli.draw import numbered
-from reverie.cli.feedback import Feedback, load_named, note
+from reverie.cli.feedback import Feedback, load_for, note
+from reverie.cli.making import numbered
 from reverie.cli.options import Offline, piped, read_bytes, spread
 from reverie.hub import files
 from reverie.types import ReverieError, Step
@@ -109,7 +109,9 @@ def _tell(made: Composed, *, told: bool) -> None:
     if told and made.assumed:
         note("Assumed: " + ", ".join(f"{name} {value}" for name, value in made.assumed.items()) + ".")
     if made.corrected:
-        note(f"Kept {made.corrected} of {made.asked} notes and lines from breaking a bar or a repeat.")
+        note(f"Kept {made.corrected} of {made.asked} notes and lines from breaking a bar, a repeat or the form.")
+    if made.brought_home:
+        note("Led the last bar home to the tonic.")
 
 
 def asked(prompt: str | None, options: ComposeOptions) -> tuple[str, dict[str, Any], str | None]:
@@ -153,9 +155,7 @@ def melody(file: Path) -> str:
 
 def load_composer(name: str | None, offline: bool, feedback: Feedback) -> Model:
     """The model that was asked for, or the default one that composes."""
-    from reverie.hub.catalogue import default_name
-
-    model = load_named(default_name("music") if name is None else name, offline, feedback)
+    model = load_for("music", name, offline, feedback)
     from reverie.composing import need_composing
 
     need_composing(model)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reverie.cli.canvas import Canvas
-from reverie.cli.feedback import Feedback, load_named
-from reverie.cli.options import Offline, piped, read_bytes, spread
-from reverie.hub import files
+from reverie.cli.feedback import Feedback, load_for
+from reverie.cli.making import Denoising, ImageFile, Told, asked, named, numbered, read_image, write
+from reverie.cli.options import spread
 from reverie.types import ImageRequest, Step
 
 if TYPE_CHECKING:
@@ -23,52 +22,38 @@ if TYPE_CHECKING:
     from reverie.media import Picture
 
 STRIP = 8  # pictures in a film that is one PNG
-SETTINGS = ("seed", "steps", "guidance", "sampler", "negative", "size_px", "strength")  # that are options too
 
 PromptArgument = Annotated[str | None, typer.Argument(metavar="PROMPT", help="What to draw; also from stdin.")]
-ImageFile = Annotated[Path | None, typer.Option(metavar="IMAGE", help="Begin from this picture.")]
 MaskFile = Annotated[
     Path | None, typer.Option(metavar="IMAGE", help="With --init: draw anew where this is white, keep the rest.")
 ]
 
 
 @dataclass(frozen=True)
-class DrawOptions:
+class DrawOptions(Denoising):
     """Options of `draw`. None: what suits best."""
 
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="The PNG to write; else named by the prompt.")
     ] = None
-    model: Annotated[str | None, typer.Option("--model", "-m", help="A model's name or folder.")] = None
-    seed: Annotated[int | None, typer.Option(help="The same seed gives the same picture.")] = None
-    count: Annotated[int, typer.Option("--count", "-n", min=1, max=64, help="How many pictures.")] = 1
     grid: Annotated[bool, typer.Option("--grid", help="With -n: all in one file.")] = False
-    steps: Annotated[int | None, typer.Option(help="How often the model looks, as a rule 20.")] = None
-    guidance: Annotated[float | None, typer.Option(help="How closely to follow the prompt; 1: as it comes.")] = None
-    sampler: Annotated[str | None, typer.Option(help="euler, heun, dpmpp_2m or ancestral.")] = None
-    negative: Annotated[str | None, typer.Option(metavar="PROMPT", help="What not to draw.")] = None
-    size_px: Annotated[int | None, typer.Option("--size", metavar="PIXELS", help="Width and height.")] = None
     init: ImageFile = None
     strength: Annotated[float | None, typer.Option(help="With --init: how much may change, up to 1.")] = None
     mask: MaskFile = None
     film: Annotated[
         Path | None, typer.Option(metavar="FILE", help="How it came about, noise beside guess: .gif, or a .png strip.")
     ] = None
-    preview: Annotated[bool | None, typer.Option("--preview/--no-preview", help="Watch it here as it comes.")] = None
-    again: Annotated[Path | None, typer.Option(metavar="FILE", help="Prompt and settings of this PNG.")] = None
-    offline: Offline = False
 
     def settings(self) -> dict[str, Any]:
         """What the person set, as fields of `reverie.types.ImageRequest`."""
-        given = {name: getattr(self, name) for name in SETTINGS if getattr(self, name) is not None}
         pictures = {"init": self.init, "mask": self.mask}
-        return given | {name: read(name, file) for name, file in pictures.items() if file is not None}
+        return self.given("strength") | {name: read(name, file) for name, file in pictures.items() if file is not None}
 
 
 @spread
 def draw(prompt: PromptArgument = None, *, options: DrawOptions) -> None:
     """Draw a picture; say where its file is."""
-    prompt, settings, model_name = asked(prompt, options)
+    prompt, settings, model_name = asked(prompt, options, recalled)
     request = ImageRequest(prompt, **settings)  # a mistake in the settings shows now, before a model is loaded
     check_files(options)
     with Feedback() as feedback:
@@ -79,29 +64,19 @@ def draw(prompt: PromptArgument = None, *, options: DrawOptions) -> None:
         print(file)
 
 
-def asked(prompt: str | None, options: DrawOptions) -> tuple[str, dict[str, Any], str | None]:
-    """Prompt, settings and model's name: those of the file to repeat, unless others are given."""
-    settings, name = options.settings(), options.model
-    if options.again is not None:
-        from reverie import drawing, records
-        from reverie.media import read_record
+def recalled(data: bytes, _: DrawOptions, settings: dict[str, Any]) -> Told:
+    """What a PNG tells of how it was drawn."""
+    from reverie import drawing, records
+    from reverie.media import read_record
 
-        record = read_record(read_bytes(options.again))
-        told, told_settings = drawing.settings_of(record)
-        drawing.check_beginning(record, settings.get("init"), settings.get("mask"))
-        settings = told_settings | settings
-        prompt, name = told if prompt is None else prompt, records.model_of(record) if name is None else name
-    prompt = piped() if prompt is None else prompt
-    if prompt is None or not prompt.strip():
-        raise typer.BadParameter("give at least one word, or pipe it in", param_hint="PROMPT")
-    return prompt.strip(), settings, name
+    record = read_record(data)
+    records.check_given(record, init=settings.get("init"), mask=settings.get("mask"))
+    return record, *drawing.settings_of(record)
 
 
 def read(name: str, file: Path) -> np.ndarray:
     """The picture in a file; of a mask, how light it is."""
-    from reverie.media import read_picture
-
-    picture = read_picture(read_bytes(file))
+    picture = read_image(file)
     return picture if name == "init" else picture.mean(axis=2).round().astype("uint8")
 
 
@@ -115,9 +90,7 @@ def check_files(options: DrawOptions) -> None:
 
 def load_drawing(name: str | None, offline: bool, feedback: Feedback) -> Model:
     """The model that was asked for, or the default one that draws."""
-    from reverie.hub.catalogue import default_name
-
-    model = load_named(default_name("image") if name is None else name, offline, feedback)
+    model = load_for("image", name, offline, feedback)
     from reverie.drawing import need_drawing
 
     need_drawing(model)
@@ -142,10 +115,10 @@ class Studio:
         for number in range(num_files):
             count = self.options.count if self.options.grid else 1
             drawn = drawing.draw(self.model, self.prompt, self._watch, count=count, **settings)
-            output = self._output(drawn.record["seed"] - number)
-            written.append(_write(numbered(output, number, num_files), drawn.png))
+            output = named(self.options.output, self.prompt, drawn.record["seed"] - number, ".png")
+            written.append(write(numbered(output, number, num_files), drawn.png))
             if self.options.film is not None:
-                written.append(_write(numbered(self.options.film, number, num_files), self._take_film()))
+                written.append(write(numbered(self.options.film, number, num_files), self._take_film()))
             settings["seed"] = drawn.record["seed"] + 1
         return written
 
@@ -153,10 +126,6 @@ class Studio:
         self.canvas.step(lambda: self.model.medium.picture(step.guess))
         if self.options.film is not None:
             self._film.append(replace(step, info={}))
-
-    def _output(self, seed: int) -> Path:
-        """The file that was named, or one after the prompt and the seed."""
-        return Path(f"{slug(self.prompt)}-{seed}.png") if self.options.output is None else self.options.output
 
     def _take_film(self) -> bytes:
         steps, self._film = self._film, []
@@ -180,19 +149,3 @@ def strip(frames: list[tuple[Picture, Picture]]) -> bytes:
     chosen = [frames[round(i * (len(frames) - 1) / max(num - 1, 1))] for i in range(num)]
     sheet = media.grid([state for state, _ in chosen] + [guess for _, guess in chosen], columns=num)
     return media.to_png(sheet)
-
-
-def numbered(file: Path, number: int, of: int) -> Path:
-    """name.png -> name-1.png, name-2.png, ... if there are several."""
-    return file if of == 1 else file.with_stem(f"{file.stem}-{number + 1}")
-
-
-def slug(prompt: str) -> str:
-    """A prompt as a file name."""
-    words = re.findall(r"[^\W_]+", prompt.lower())
-    return "-".join(words)[:60].strip("-") if words else "picture"
-
-
-def _write(file: Path, data: bytes) -> Path:
-    files.write(file, data)
-    return file

@@ -1,4 +1,4 @@
-"""eval image | text | music: how good a model is, in numbers."""
+"""eval image | video | text | music: how good a model is, in numbers."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from reverie.cli.animate import load_animator
 from reverie.cli.draw import load_drawing
 from reverie.cli.feedback import Feedback, load_named, note
 from reverie.cli.options import Offline, read_text
-from reverie.types import ImageRequest
+from reverie.types import ImageRequest, VideoRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from reverie.engine import Model
+    from reverie.evaluate import videos
     from reverie.evaluate.music import Figures
     from reverie.evaluate.pictures import Drawer, Report, Table
+    from reverie.evaluate.videos import Animator
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -65,6 +68,43 @@ def image(
         _write(json_file, json.dumps(_numbers(report), indent=1).encode())
     if sheet is not None:
         _write_sheet(sheet, report)
+
+
+@app.command()
+def video(
+    *,
+    model: ModelName = None,
+    num: Annotated[int, typer.Option(min=2, max=10_000, help="How many prompts.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Of the prompts; clip i is made with seed i.")] = 1,
+    steps: Annotated[int | None, typer.Option(help="As for animate.")] = None,
+    guidance: Annotated[float | None, typer.Option(help="As for animate.")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A PNG: each clip above the training clip nearest to it.")
+    ] = None,
+    json_file: JsonFile = None,
+    offline: Offline = False,
+) -> None:
+    """Animate pairs of things that training never showed; let judges say what is shown, how it moves, how steadily."""
+    given = {"steps": steps, "guidance": guidance}
+    settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    VideoRequest("", **settings)  # a mistake shows now, before a model is loaded
+    with Feedback() as feedback:
+        loaded = load_animator(model, offline, feedback)
+    from reverie.evaluate import judge, motion_judge, pictures, videos
+    from reverie.hub.datasets import build
+
+    build("scenes", pictures.REAL_PX)
+    judges = judge.trained(), motion_judge.trained()
+    with _bar("Animating") as progress:
+        report = videos.score_animator(_animator(loaded, settings), judges, num, seed, progress)
+    animated, real = report.figures
+    _print(videos.lines(animated, real), f"{num} prompts of clips never seen in training")
+    _print(videos.steadiness(animated, real))
+    note(VIDEO_NOTE)
+    if json_file is not None:
+        _write(json_file, json.dumps(_video_numbers(report), indent=1).encode())
+    if sheet is not None:
+        _write_clip_sheet(sheet, report)
 
 
 @app.command()
@@ -135,27 +175,49 @@ def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _show(report: Report) -> None:
-    from rich.console import Console
-    from rich.table import Table as Rows
+def _animator(model: Model, settings: dict[str, Any]) -> Animator:
+    def animate(prompt: str, seed: int) -> Any:
+        *_, last = model.generate(prompt, seed=seed, **settings)
+        return model.medium.clip(last.guess)
 
+    return animate
+
+
+VIDEO_NOTE = (
+    "A question is right in a clip if it is in 3 of 4 frames; frames asked: where it is right in the real render. "
+    "FVD: Frechet distance from other real clips. In brackets: where the true share lies in 95 of 100 cases."
+)
+
+
+def _show(report: Report) -> None:
     from reverie.evaluate.pictures import lines
 
     drawn, real = report.tables
-    header, *body = lines({"drawn": drawn, "the judge on real renders": real})
-    rows = Rows(title=f"{len(report.scenes)} prompts of pairs never seen in training", box=None, title_justify="left")
-    for number, column in enumerate(header):
-        rows.add_column(column, justify="right" if number else "left")
-    for row in body:
-        rows.add_row(*row)
-    Console().print(rows)
+    rows = lines({"drawn": drawn, "the judge on real renders": real})
+    _print(rows, f"{len(report.scenes)} prompts of pairs never seen in training")
     note("In brackets: where the true share lies in 95 of 100 cases.")
+
+
+def _print(rows: list[list[str]], title: str | None = None) -> None:
+    """A table on stdout; the first row names the columns."""
+    from rich.console import Console
+    from rich.table import Table as Rows
+
+    shown = Rows(title=title, box=None, title_justify="left")
+    for number, column in enumerate(rows[0]):
+        shown.add_column(column, justify="right" if number else "left", no_wrap=True)
+    for row in rows[1:]:
+        shown.add_row(*row)
+    Console().print(shown)
 
 
 MUSIC_ROWS = {
     "bars": "bars add up",
     "parses": "can be read again",
     "key": "key heard",
+    "key_major": "  major",
+    "key_others": "  minor, modes",
+    "key_ending": "  by its end, too",
     "metre": "metre kept",
     "tonic": "ends on tonic",
     "repeats": "bars repeated",
@@ -168,15 +230,9 @@ MUSIC_ROWS = {
 
 
 def _show_music(table: dict[str, Figures]) -> None:
-    from rich.console import Console
-    from rich.table import Table as Rows
-
-    rows = Rows(box=None)
-    for column in ("", *table):
-        rows.add_column(column, justify="right" if column else "left", no_wrap=True)
-    for name, words in MUSIC_ROWS.items():
-        rows.add_row(words, *(_figure(name, getattr(told, name)) for told in table.values()))
-    Console().print(rows)
+    figures = [[words, *(_figure(name, getattr(told, name)) for told in table.values())]
+               for name, words in MUSIC_ROWS.items()]  # fmt: skip
+    _print([["", *table], *figures])
 
 
 def _figure(name: str, value: float | None) -> str:
@@ -215,6 +271,38 @@ def _write_sheet(path: Path, report: Report) -> None:
     _write(path, to_png(originality.sheet(report.drawn, near[:num], [scene.caption for scene in report.scenes])))
     drawn, real = (np.median(distances) for distances in (apart[:num], apart[num:]))
     print(f"Distance to the nearest training picture: {drawn:.3f} (median; of new renders {real:.3f})")
+
+
+def _video_numbers(report: videos.Report) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from reverie.evaluate.videos import HOLDS
+
+    names = ("animated", "real")
+    numbers: dict[str, Any] = {"num": len(report.clips), "holds": HOLDS}
+    for name, told in zip(names, report.figures, strict=True):
+        numbers[name] = {"clips": _counts(told.clips), "flicker": told.flicker, "drift": told.drift, "fvd": told.fvd}
+        for part, table in {"frames": told.frames, "asked": told.asked}.items():  # frames of a clip are much alike:
+            numbers[name][part] = {question: asdict(count) for question, count in table.items()}  # no intervals
+    numbers["each"] = [
+        {"prompt": clip.caption, "said": judged.motion.said, "right": judged.holds}
+        for clip, judged in zip(report.clips, report.animated_judged, strict=True)
+    ]
+    return numbers
+
+
+def _write_clip_sheet(path: Path, report: videos.Report) -> None:
+    import numpy as np
+
+    from reverie.evaluate import originality
+    from reverie.media import to_png
+
+    shown = (report.animated, report.real)
+    (near, apart), (_, usual) = originality.nearest_clips(report.clips, *shown, num=originality.NUM_CLIPS)
+    prompts = [clip.caption for clip in report.clips]
+    _write(path, to_png(originality.clip_sheet(report.animated, near, prompts)))
+    animated, real = np.median(apart), np.median(usual)
+    print(f"Distance to the nearest training clip: {animated:.3f} (median; of new renders {real:.3f})")
 
 
 def _write(path: Path, data: bytes) -> None:

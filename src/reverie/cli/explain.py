@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reverie.cli.draw import load_drawing
-from reverie.cli.feedback import Feedback, load_named, note
+from reverie.cli.feedback import Feedback, load_named, note, prepare
 from reverie.cli.options import Json, Offline, piped, read_bytes, spread
 from reverie.hub import files
 from reverie.types import ReverieError
@@ -25,11 +25,14 @@ TOURS = {
     "lm": ("tokens", "surprise", "attention", "heads", "layers", "sampling"),
     "diffusion": ("noise", "denoising", "words", "guidance"),
     "music": ("music-next", "music-attention", "music-surprise"),  # before what is of all models that write
+    "video": ("video-denoising", "video-together", "video-attention", "video-given"),
 }
 PRONOUNS = {"it", "he", "she", "they", "him", "her", "them", "his", "its", "their"}
 READERS_PX = 512  # what a reader's own picture is brought to
 
-PromptArgument = Annotated[str | None, typer.Argument(metavar="PROMPT", help="What the model is to read, or to draw.")]
+PromptArgument = Annotated[
+    str | None, typer.Argument(metavar="PROMPT", help="What the model is to read, draw or animate.")
+]
 Names = Annotated[
     list[str] | None, typer.Option("--exhibit", "-e", metavar="NAME", help="Show this exhibit (repeatable).")
 ]
@@ -81,9 +84,22 @@ def explain(prompt: PromptArgument = None, *, options: ExplainOptions) -> None:
         raise typer.BadParameter("give one, or pipe it in", param_hint="PROMPT")
     given = options.given()
     with Feedback() as feedback:
-        model = (load_drawing if options.image else load_named)(options.model, options.offline, feedback)
+        model = (load_drawing if options.image else load_named)(model_name(options), options.offline, feedback)
         made = look(model, prompt, options, given, feedback)
     present(made, options)
+
+
+def model_name(options: ExplainOptions) -> str | None:
+    """The model that was named, or else the one that the first exhibit is made for; None: the default one."""
+    if options.model is not None or options.image or not options.exhibit:
+        return options.model
+    prepare()
+    from reverie.explain import about
+    from reverie.hub.catalogue import default_name
+
+    maker = about(options.exhibit[0])
+    medium = "image" if maker.medium is None and maker.family == "diffusion" else maker.medium
+    return None if medium is None else default_name(medium)
 
 
 def look(
@@ -126,6 +142,8 @@ def chosen(model: Model, options: ExplainOptions) -> Sequence[str]:
     there, tour = exhibits(model), TOURS[family(model)]
     if TOURS["music"][0] in there:
         tour = ("tokens", *TOURS["music"])
+    if TOURS["video"][0] in there:
+        tour = TOURS["video"]
     return [*tour, *sorted(set(there) - set(tour))] if options.everything else tour
 
 
@@ -177,6 +195,7 @@ def list_exhibits() -> None:
         ("lm", None, "of models that write"),
         ("lm", "music", "of models that compose (-m tunes)"),
         ("diffusion", None, "of models that draw (--image)"),
+        ("diffusion", "video", "of models that animate"),
     )
     for kind, medium, what in kinds:
         print(f"Exhibits {what}:")

@@ -101,6 +101,13 @@ def load(options: Sampling, feedback: Feedback) -> Model:
     return model
 
 
+def load_for(medium: str, name: str | None, offline: bool, feedback: Feedback) -> Model:
+    """The model called `name`, or the default one of a medium."""
+    from reverie.hub.catalogue import default_name
+
+    return load_named(default_name(medium) if name is None else name, offline, feedback)
+
+
 def load_named(name: str | None, offline: bool, feedback: Feedback) -> Model:
     """The model called `name`, or the default text model; fetched first, with a progress bar, if it is not here."""
     from reverie.hub.catalogue import entry

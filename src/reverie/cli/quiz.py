@@ -109,8 +109,8 @@ def wants_live(options: QuizOptions) -> bool:
 def from_runs(options: QuizOptions, seed: int) -> list[Question]:
     """Questions from runs of the models that are here. None is fetched for this, unless it was named."""
     with Feedback() as feedback:
-        there = (_writer(options, feedback), _drawer(options, feedback), _composer(options, feedback))
-        models = [model for model in there if model is not None]
+        makers = (_writer, _drawer, _composer, _animator)
+        models = [model for each in makers if (model := each(options, feedback)) is not None]
         if not models:
             return []
         from reverie.learn import live
@@ -142,6 +142,13 @@ def _drawer(options: QuizOptions, feedback: Feedback) -> Model | None:
 def _composer(options: QuizOptions, feedback: Feedback) -> Model | None:
     """The default model that composes, if it is here."""
     return _default("music", "composes", options, feedback)
+
+
+def _animator(options: QuizOptions, feedback: Feedback) -> Model | None:
+    """The default model that animates, if it is here and pictures can be shown."""
+    if not (options.json or options.answers or sys.stdout.isatty()):
+        return None
+    return _default("video", "animates", options, feedback)
 
 
 def _default(medium: str, does: str, options: QuizOptions, feedback: Feedback) -> Model | None:

@@ -8,7 +8,7 @@ from typing import Any
 from reverie.diffusion.schedules import uniform
 from reverie.engine import Model
 from reverie.explain.exhibit import Shown, maker
-from reverie.explain.pictures import data_url, distance, request_of, walk
+from reverie.explain.pictures import data_url, distance, draws, request_of, walk
 from reverie.explain.reading import percent
 from reverie.media import Picture
 from reverie.types import SAMPLERS, Step
@@ -21,6 +21,7 @@ SETTLED = 0.1  # of the way from the first guess to the last: what is left then 
     title="From noise to picture",
     question="How does a picture come out of noise, step by step?",
     family="diffusion",
+    when=draws,
     choices={"sampler": SAMPLERS},
 )
 def denoising(

@@ -7,7 +7,7 @@ from typing import Any
 
 from reverie.engine import Model
 from reverie.explain.exhibit import Shown, maker
-from reverie.explain.pictures import data_url, difference, distance, numbers, request_of, variations
+from reverie.explain.pictures import data_url, difference, distance, draws, numbers, request_of, variations
 from reverie.explain.reading import percent
 from reverie.media import Picture
 
@@ -19,6 +19,7 @@ VALUES = "0,1,3,6"
     title="Guidance",
     question="What changes when the model is made to follow the prompt more closely?",
     family="diffusion",
+    when=draws,
 )
 def guidance(model: Model, prompt: str, *, values: str = VALUES, seed: int = 0, steps: int = 20) -> Shown:
     """The same seed with each guidance of `values`, each beside what differs from the prompt alone (guidance 1).

@@ -16,7 +16,7 @@ from reverie.diffusion.generate import Drawing
 from reverie.diffusion.guidance import Condition
 from reverie.engine import Model
 from reverie.explain.exhibit import Shown, maker
-from reverie.explain.pictures import data_url, distance, finished, noise_of, request_of
+from reverie.explain.pictures import data_url, distance, draws, finished, noise_of, request_of
 from reverie.explain.reading import percent
 from reverie.types import ReverieError
 
@@ -28,6 +28,7 @@ MOST_PICTURES = 16
     title="A walk between pictures",
     question="What lies between two prompts, or between two noises?",
     family="diffusion",
+    when=draws,
 )
 def walk_between(
     model: Model,

@@ -85,8 +85,8 @@ def _logits(model: Model, tune: Heard) -> Tensor:
 
 
 def _rule(model: Model, tune: Heard, place: int) -> Bars:
-    """The rule of bars as it stands before the word at a place."""
-    rule = Bars(model.medium.vocabulary, tune.wanted, tune.num_bars)
+    """The rule of bars as it stands before the word at a place; a tune that was given has a form of its own."""
+    rule = Bars(model.medium.vocabulary, tune.wanted, tune.num_bars, form=tune.composed)
     for token in tune.tokens[0, 1:place].tolist():
         rule.take(token, PLENTY)
     return rule
@@ -164,6 +164,7 @@ def _why_no_note(follower: Follower, ticks: int) -> str:
     reasons = (
         (follower.ending == 1 and follower.last == words.REPEAT, "the second ending comes next"),
         (follower.num_bars is not None and follower.bars >= follower.num_bars, "all bars are there"),
+        (follower.has_room(ticks) and follower.held is None, "the last bar closes on the tonic, and on a beat"),
         (follower.has_room(ticks), "the note before is tied: the same pitch goes on"),
         (not room, "no room: the bar is full"),
         (ticks > room, f"no room: {_share(room)} of the bar is left"),
@@ -185,6 +186,7 @@ def _why_no_sign(follower: Follower, word: str) -> str:
         (word != words.LINE and missing < upbeat, f"where a part ends, {_share(upbeat)} is left for the upbeat"),
         (word in (words.END, words.LINE) and follower.ending == 1 and not to_come, "the second ending is to come"),
         (word == words.END and to_come, f"more bars are to come: {to_come}"),
+        (word in (words.REPEAT, words.DOUBLE) and not follower.may_end_part, "a part has whole phrases of four bars"),
         (word == words.DOUBLE and follower.opened, "a repeat is open, and must close"),
         (to_come == 0, "this is the last bar"),
         (True, "the bar does not end like this here"),

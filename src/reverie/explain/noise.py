@@ -20,6 +20,7 @@ from reverie.explain.pictures import (
     denoiser,
     device_of,
     distance,
+    draws,
     finished,
     latents_of,
     noise_of,
@@ -39,6 +40,7 @@ MOST_LEVELS = 40
     title="From picture to noise",
     question="What does noise do to a picture, and how much of it can the model still see?",
     family="diffusion",
+    when=draws,
 )
 def noise(model: Model, prompt: str, *, picture: str | None = None, levels: int = LEVELS, seed: int = 0) -> Shown:
     """A picture with more and more noise on it.

@@ -25,6 +25,8 @@ WRITES = {
     "head.weight": "a score for every token",
 }
 DRAWS = {
+    "through.qkv": "queries, keys and values, from frame to frame",
+    "through.out": "from these heads back to the stream",
     "prompt_embed": "from a word's state, as the encoder gives it, to the stream",
     "time_embed": "from the time to the stream",
     "head_modulation": "how time shifts and scales the last step",

@@ -16,6 +16,7 @@ from reverie.explain.pictures import (
     data_url,
     difference,
     distance,
+    draws,
     finished,
     latents_of,
     reader_picture,
@@ -30,6 +31,7 @@ from reverie.media import fit
     title="The parts of a model that draws",
     question="What happens between the words and the pixels?",
     family="diffusion",
+    when=draws,
 )
 def parts(model: Model, prompt: str, *, picture: str | None = None, seed: int = 0) -> Shown:
     """Encoder, denoiser and codec: shapes in and out, numbers of weights; and one picture through the codec and back.

@@ -34,15 +34,26 @@ QUALITY = 82  # of WebP; noise at this quality takes about 8 kB
 HEAT = ((0, 0, 0), (120, 20, 110), (240, 110, 30), (255, 245, 200))  # colours from no difference to the greatest
 
 
-def request_of(model: Model, prompt: str, *, most_steps: int = MOST_STEPS, **settings: Any) -> ImageRequest:
-    """A checked request. A `ReverieError` if the model writes, the prompt is empty, or there are too many steps."""
-    if not issubclass(model.medium.request, ImageRequest):
+def draws(model: Model) -> bool:
+    """Whether a model makes single pictures."""
+    return issubclass(model.medium.request, ImageRequest)
+
+
+def request_of(model: Model, prompt: str, **settings: Any) -> ImageRequest:
+    """A checked request. A `ReverieError` if the model makes no pictures, or as of `checked_request`."""
+    if not draws(model):
         raise ReverieError(f"This model makes {model.medium.name}: choose a model that draws.")
+    request: ImageRequest = checked_request(model, prompt, **settings)
+    return request
+
+
+def checked_request(model: Model, prompt: str, **settings: Any) -> Any:
+    """A request of a denoiser's own kind. A `ReverieError` if the prompt is empty, or there are too many steps."""
     if not prompt.strip():
         raise ReverieError("The prompt is empty: say in a few words what to draw.")
-    request: ImageRequest = model.medium.request(prompt.strip(), **settings)
-    if request.steps > most_steps:
-        raise ReverieError(f"steps is {request.steps}: an exhibit shows at most {most_steps}.")
+    request = model.medium.request(prompt.strip(), **settings)
+    if request.steps > MOST_STEPS:
+        raise ReverieError(f"steps is {request.steps}: an exhibit shows at most {MOST_STEPS}.")
     return request
 
 
@@ -122,10 +133,10 @@ def reader_picture(url: str) -> Picture:
     return media.read_picture(data)
 
 
-def data_url(picture: Picture) -> str:
-    """A picture as a data URL (WebP), at most `SHOWN_PX` wide."""
+def data_url(picture: Picture, most_px: int = SHOWN_PX) -> str:
+    """A picture as a data URL (WebP), its sides at most `most_px` long."""
     image = Image.fromarray(picture)
-    image.thumbnail((SHOWN_PX, SHOWN_PX), Image.Resampling.LANCZOS)
+    image.thumbnail((most_px, most_px), Image.Resampling.LANCZOS)
     file = io.BytesIO()
     image.save(file, "WEBP", quality=QUALITY, method=4)
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()

@@ -12,7 +12,7 @@ from reverie.diffusion.family import PATH
 from reverie.diffusion.schedules import karras, shifted, uniform
 from reverie.engine import Model
 from reverie.explain.exhibit import Shown, maker
-from reverie.explain.pictures import data_url, distance, finished, request_of
+from reverie.explain.pictures import data_url, distance, draws, finished, request_of
 from reverie.explain.reading import percent
 from reverie.media import Picture
 from reverie.types import SAMPLERS, ImageRequest
@@ -31,6 +31,7 @@ LOOKS = {"heun": 2}  # times that a sampler asks the model in one step; the othe
     title="Samplers and schedules",
     question="Does it matter in which steps one goes from noise to a picture?",
     family="diffusion",
+    when=draws,
 )
 def samplers(model: Model, prompt: str, *, seed: int = 0, looks: int = 10, guidance: float = 4.0) -> Shown:
     """Every sampler with every schedule, all from the same noise and with about `looks` looks of the model.

@@ -8,7 +8,7 @@ from typing import Any
 
 from reverie.engine import Model
 from reverie.explain.exhibit import Shown, maker
-from reverie.explain.pictures import MOST_STEPS, data_url, distance, numbers, request_of, variations
+from reverie.explain.pictures import MOST_STEPS, data_url, distance, draws, numbers, request_of, variations
 from reverie.explain.reading import percent
 from reverie.types import ReverieError
 
@@ -17,7 +17,7 @@ NEAR = 0.02  # a distance that is hardly seen
 STEPS = "1,2,4,8,16,50"
 
 
-@maker("seeds", title="Seeds", question="How different are pictures of one prompt?", family="diffusion")
+@maker("seeds", title="Seeds", question="How different are pictures of one prompt?", family="diffusion", when=draws)
 def seeds(model: Model, prompt: str, *, num: int = 6, seed: int = 0, steps: int = 20, guidance: float = 4.0) -> Shown:
     """One prompt with `num` seeds, from `seed` on.
 
@@ -40,7 +40,7 @@ def seeds(model: Model, prompt: str, *, num: int = 6, seed: int = 0, steps: int 
     return {"seeds": rows, "mean_distance": mean}, says
 
 
-@maker("steps", title="Steps", question="How many steps does a picture need?", family="diffusion")
+@maker("steps", title="Steps", question="How many steps does a picture need?", family="diffusion", when=draws)
 def steps(model: Model, prompt: str, *, values: str = STEPS, seed: int = 0, guidance: float = 4.0) -> Shown:
     """The same noise with each number of steps; how far each picture is from the one of most steps.
 

@@ -93,9 +93,9 @@ def views(exhibit: Exhibit) -> list[View]:
 
 @cache
 def _viewers() -> dict[str, Viewer]:
-    from reverie.explain import views_image, views_music, views_text  # noqa: PLC0415 - they are made of the shapes above
+    from reverie.explain import views_image, views_music, views_text, views_video  # noqa: PLC0415 - of the shapes above
 
-    return {**views_text.VIEWERS, **views_image.VIEWERS, **views_music.VIEWERS}
+    return {**views_text.VIEWERS, **views_image.VIEWERS, **views_music.VIEWERS, **views_video.VIEWERS}
 
 
 def plain(data: Mapping[str, Any]) -> Iterable[View]:

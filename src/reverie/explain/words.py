@@ -19,7 +19,7 @@ from torch import Tensor
 from reverie.engine import Model
 from reverie.explain.capture import Tape, capture
 from reverie.explain.exhibit import Shown, maker
-from reverie.explain.pictures import data_url, difference, distance, finished, request_of, walk
+from reverie.explain.pictures import data_url, difference, distance, draws, finished, request_of, walk
 from reverie.explain.reading import percent
 from reverie.media import Picture
 from reverie.types import ImageRequest, ReverieError, Step
@@ -42,6 +42,7 @@ class Span:
     title="Words and patches",
     question="Which part of the picture does each word move?",
     family="diffusion",
+    when=draws,
 )
 def words(
     model: Model,

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from reverie.engine import Model
+from reverie.explain.clips import animates
 from reverie.explain.exhibit import family
 from reverie.explain.tunes import composes
-from reverie.learn import live_image, live_music, live_text
+from reverie.learn import live_image, live_music, live_text, live_video
 from reverie.learn.questions import Question
 from reverie.learn.session import dice
 
@@ -20,13 +21,15 @@ TRIES = 4  # with other choices, before a kind is given up
 class Kind:
     """One kind of live question. make: (model, choices, id) -> a question; None: with these choices it is unclear.
 
-    of: what is asked: models of the family "lm" or "diffusion", or, of the first, those that compose, "music".
+    of: what is asked: models of the family "lm" or "diffusion", or, of the first, those that compose, "music", of the
+    second those that animate, "video". most: how many of these are made at once; some take long.
     """
 
     name: str
     topic: str
     of: str
     make: Callable[[Model, random.Random, str], Question | None]
+    most: int = 200
 
 
 KINDS = (
@@ -41,17 +44,20 @@ KINDS = (
     Kind("real-or-made", "limits", "diffusion", live_image.real_or_made),
     Kind("next-note", "music", "music", live_music.next_note),
     Kind("by-people", "music", "music", live_music.by_people),
+    Kind("frame-order", "video", "video", live_video.frame_order, most=1),
 )
 
 
 def suited(models: Sequence[Model], topic: str | None = None) -> list[tuple[Kind, Model]]:
     """The kinds that these models can make questions of, each with its model."""
     return [
-        (kind, model)
-        for kind in KINDS
-        for model in models
-        if kind.of == ("music" if composes(model) else family(model)) and topic in (None, kind.topic)
+        (kind, model) for kind in KINDS for model in models if kind.of == _makes(model) and topic in (None, kind.topic)
     ]
+
+
+def _makes(model: Model) -> str:
+    """What a model is asked about, as `Kind.of` has it."""
+    return "music" if composes(model) else "video" if animates(model) else family(model)
 
 
 def make(models: Sequence[Model], num: int, seed: int, topic: str | None = None) -> list[Question]:
@@ -66,7 +72,7 @@ def make(models: Sequence[Model], num: int, seed: int, topic: str | None = None)
         if len(made) == num or not kinds:
             break
         kind, model = kinds[number % len(kinds)]
-        question = one(kind, model, seed, number)
+        question = one(kind, model, seed, number) if number // len(kinds) < kind.most else None
         if question is not None and all(question.text != other.text for other in made):
             made.append(question)
     return made

@@ -24,7 +24,7 @@ from reverie.diffusion.generate import Drawing
 from reverie.diffusion.model import DenoiserConfig
 from reverie.lm.prompt_states import PromptEncoder
 from reverie.media import Picture
-from reverie.types import Artifact, Example, ImageRequest, ReverieError, Step
+from reverie.types import Artifact, DiffusionRequest, Example, ImageRequest, ReverieError, Step
 
 FindData = Callable[[str, int], Path]  # (name of a data set, side of its pictures) -> its file
 
@@ -34,7 +34,7 @@ class Image:
 
     name = "image"
     family = Diffusion()
-    request = ImageRequest
+    request: type[DiffusionRequest] = ImageRequest
     needs = ("codec", "encoder", "find_data")  # what `engine.fresh` gives to `fresh`
     styles: tuple[str, ...] = ()  # of scenes, to learn; () is all that there are
     presets: ClassVar[dict[str, DenoiserConfig]] = {
@@ -101,7 +101,7 @@ class Image:
 
     def picture(self, latents: Tensor, request: ImageRequest | None = None) -> Picture:
         """Latents (1, C, F, H, W) -> a picture (S, S, 3); what the request's mask keeps is kept to the pixel."""
-        drawn = self._pixels(latents)[0]
+        drawn: Picture = self._pixels(latents)[0]
         if request is None or request.mask is None or request.init is None:
             return drawn
         share = self._mask(request)[..., None] / 255
@@ -114,13 +114,14 @@ class Image:
         with torch.inference_mode():
             pixels = self.codec.decode(latents.to(_dtype(self.codec)))[0]  # (3, F, S, S)
             shades = ((pixels.float() + 1) * 127.5).round().clamp(0, 255).byte()
-            return shades.permute(1, 2, 3, 0).cpu().numpy()
+            frames: np.ndarray = shades.permute(1, 2, 3, 0).cpu().numpy()
+        return frames
 
     def decode(self, x: Tensor) -> Artifact:
         """Latents -> a PNG; half-finished ones too."""
         return Artifact(media.to_png(self.picture(x)), "image/png")
 
-    def _size_px(self, request: ImageRequest) -> int:
+    def _size_px(self, request: DiffusionRequest) -> int:
         size_px = self.size_px if request.size_px is None else request.size_px
         if size_px % self._grain_px:
             raise ReverieError(f"size_px is {size_px}: give a multiple of {self._grain_px}, best {self.size_px}.")

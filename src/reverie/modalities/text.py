@@ -17,7 +17,7 @@ from reverie.lm.chat import ChatTemplate
 from reverie.lm.constrain import AnyText, Json
 from reverie.lm.family import Autoregressive
 from reverie.lm.generate import Prompt
-from reverie.lm.model import DecoderConfig
+from reverie.lm.model import DecoderConfig, small_decoder
 from reverie.lm.tokenizer import StopScanner, TextStream, Tokenizer, byte_pairs
 from reverie.types import Artifact, Example, LMRequest, Message, ReverieError, Step
 
@@ -25,23 +25,6 @@ from reverie.types import Artifact, Example, LMRequest, Message, ReverieError, S
 AS_IT_STANDS = "{{ messages | map(attribute='content') | join('\n\n') }}"
 
 HELD_OUT = 0.1  # the share of a text, at its end, that is never learnt from
-
-
-def _decoder(width: int, depth: int, context_tokens: int, vocab_size: int) -> DecoderConfig:
-    """A decoder with heads of 64 channels, and besides what learns fastest (LOG.md says what was compared)."""
-    return DecoderConfig(
-        vocab_size=vocab_size,
-        width=width,
-        depth=depth,
-        num_heads=width // 64,
-        num_kv_heads=width // 64,
-        head_width=64,
-        mlp_width=4 * width,
-        max_tokens=context_tokens,
-        mlp="relu2",
-        qk_norm=True,
-        tied=False,
-    )
 
 
 class Text:
@@ -52,10 +35,10 @@ class Text:
     request = LMRequest
     needs = ()  # nothing but the source
     presets: ClassVar[dict[str, DecoderConfig]] = {
-        "tiny": _decoder(192, 5, 128, 1024),
-        "small": _decoder(256, 6, 256, 512),
-        "medium": _decoder(512, 8, 512, 4096),
-        "large": _decoder(768, 12, 1024, 16_384),
+        "tiny": small_decoder(192, 5, 128, 1024),
+        "small": small_decoder(256, 6, 256, 512),
+        "medium": small_decoder(512, 8, 512, 4096),
+        "large": small_decoder(768, 12, 1024, 16_384),
     }
     recipes: ClassVar[dict[str, Mapping[str, Any]]] = {
         "tiny": {"batch": 16, "warmup_steps": 20, "max_steps": 500},
