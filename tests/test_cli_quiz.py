@@ -59,17 +59,17 @@ def typed_answer(question: q.Question, seed: int) -> str:
 
 
 def test_a_whole_quiz_at_the_keyboard_ends_with_full_marks(run: Run) -> None:
-    asked = session.draw(q.bank(), 30, 11)
+    asked = session.draw(q.bank(), 30, 15)
     assert {question.kind for question in asked} == set(q.KINDS)
-    lines = "\n".join(typed_answer(question, 11) + "!" for question in asked)
-    status, out, _ = run("quiz", "--seed", "11", "-n", "30", typed=lines)
+    lines = "\n".join(typed_answer(question, 15) + "!" for question in asked)
+    status, out, _ = run("quiz", "--seed", "15", "-n", "30", typed=lines)
     assert status == 0
     assert "30 of 30 right" in out
     assert "30 in a row" in out
     flat = "".join(out.split())
     for question in asked:  # everything is explained, whatever was answered
         assert "".join(question.explanation.split()) in flat
-        for why in session.ask(question, 11).whys():
+        for why in session.ask(question, 15).whys():
             assert "".join(why.split()) in flat
     assert run("quiz", "--review")[2].startswith("There is nothing to review")
 
@@ -197,9 +197,11 @@ def test_what_cannot_be_read_is_said(kind: str, line: str) -> None:
 
 
 def test_commands_that_show_an_exhibit_name_the_right_model() -> None:
-    assert {name for name in exhibits() if about(name).family == "diffusion"} == DRAWN
+    of_denoisers = {name: about(name).medium for name in exhibits() if about(name).family == "diffusion"}
+    assert {name for name, medium in of_denoisers.items() if medium is None} == DRAWN
     show = q.Show(name="noise", prompt="it's a fox", options={"levels": 5})
     assert command(show) == "reverie explain --image 'it'\"'\"'s a fox' --exhibit noise --option levels=5"
+    assert command(q.Show(name="video-given", prompt="a fox")) == "reverie explain 'a fox' --exhibit video-given"
 
 
 def test_pictures_are_shown_in_a_terminal_and_mentioned_elsewhere(

@@ -19,7 +19,7 @@ from reverie.notation.abc import from_abc, to_abc
 from reverie.notation.instruments import instrument
 from reverie.notation.midi import to_midi
 from reverie.notation.theory import Key
-from reverie.notation.tune import Metre
+from reverie.notation.tune import Metre, parts
 from reverie.types import ReverieError
 
 MAGIC = {
@@ -53,6 +53,22 @@ def test_what_the_words_say_is_what_comes(jig: Composed) -> None:
     assert words.adds_up(tune)
     assert tune.title
     assert set(jig.assumed) == {"bars"}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_tune_has_the_form_that_was_asked_for_and_closes_on_its_tonic(model: Model, seed: int) -> None:
+    made = compose(model, "a reel of 16 bars in E minor", seed=seed)
+    assert words.num_bars(made.tune) == 16
+    assert made.tune.pitches[-1] % 12 == Key("E").pitch_class
+    assert made.tune.notes[-1].pitch is not None
+    lengths = [len(part) - (words.upbeat(part, made.tune.metre.ticks) > 0) for part in parts(made.tune.bars)]
+    assert any(bar.ending for bar in made.tune.bars) or all(length % 4 == 0 for length in lengths)
+
+
+def test_what_was_led_home_is_told_apart_from_what_was_corrected(model: Model) -> None:
+    made = [compose(model, "a short waltz in C", seed=seed) for seed in range(6)]
+    assert {one.brought_home for one in made} == {True, False}
+    assert not compose(model, "a short waltz in C", seed=0, free=True).brought_home
 
 
 def test_options_count_more_than_words(model: Model) -> None:

@@ -185,7 +185,7 @@ def test_the_rule_forbids_what_does_not_fit_and_says_why(model: Model) -> None:
     place = len(TIGHT.split()) + 1
     data = made("music-next", model, TIGHT, place=place, temperature=1.0, min_p=0.0)
     assert (data["left"], data["written"]) == ("1/4", None)
-    rule = Bars(model.medium.vocabulary, {})
+    rule = Bars(model.medium.vocabulary, {}, form=False)
     for token in model.medium.encode(TIGHT)[1:]:
         rule.take(token, 999)
     with torch.inference_mode():

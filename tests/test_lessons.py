@@ -68,6 +68,7 @@ def test_every_exhibit_of_a_text_or_drawing_model_is_shown_in_some_lesson() -> N
     shown = {show.name for each in EVERY for show in each.shows}
     assert {"tokens", "attention", "heads", "layers", "sampling", "noise", "denoising", "guidance", "words"} <= shown
     assert {"music-next", "music-attention", "music-surprise"} <= shown
+    assert {"video-denoising", "video-together", "video-attention", "video-given"} <= shown
 
 
 def test_a_lesson_is_cut_at_its_exhibits_and_nothing_is_lost() -> None:

@@ -89,6 +89,23 @@ def test_letters_that_the_font_lacks_do_no_harm() -> None:
     assert engrave.pdf(score)[:5] == b"%PDF-"
 
 
+def test_a_narrow_page_holds_all_of_it_in_more_lines() -> None:
+    score = to_musicxml(jig(), chords(jig()))
+    (wide,), (narrow,) = engrave.svg(score), engrave.svg(score, width=1000)
+    assert sorted(note_ids(narrow)) == sorted(note_ids(wide))
+    assert narrow.count('class="system"') > wide.count('class="system"')
+    assert ElementTree.fromstring(narrow).get("viewBox", "").split()[2] == "1000"
+
+
+@pytest.mark.parametrize("width", [engrave.LEAST_WIDTH, engrave.WIDTH])
+def test_words_over_the_music_stay_on_the_page_in_any_font(width: int) -> None:
+    (page,) = engrave.svg(titled("The Long and Winding Title of a Tune That Never Ends"), width=width)
+    title, maker = next(group for group in ElementTree.fromstring(page).iter() if group.get("class") == "header")
+    assert (title.get("text-anchor"), title.get("x")) == ("middle", str(width * 5))
+    assert (maker.get("text-anchor"), int(maker.get("x", "0")) < width * 10) == ("end", True)
+    assert float(title.get("font-size", "0")) * len(title.text or "") * 0.42 < width * 10
+
+
 def test_a_pdf_has_a4_pages_and_says_who_made_it() -> None:
     data = engrave.pdf(to_musicxml(scale()))
     assert data[:5] == b"%PDF-"

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 
-from reverie.hub.soundfont import need_synthesiser, soundfont
+from reverie.hub.soundfont import soundfont
 from reverie.notation import sound
 from reverie.notation.backing import backing
 from reverie.notation.harmony import chords
@@ -28,8 +28,7 @@ RECORD = {"prompt": "a lively jig, für Zoë", "seed": 7}
 
 @pytest.fixture(scope="module")
 def font() -> Path:
-    """The SoundFont and what plays it, fetched as for a user."""
-    need_synthesiser()
+    """The SoundFont, fetched as for a user."""
     return soundfont()
 
 

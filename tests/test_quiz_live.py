@@ -15,11 +15,12 @@ import torch
 
 import tiny_scenes
 import tiny_tunes
+import tiny_video
 import tunes
 from reverie import engine, explain
 from reverie.engine import Model
 from reverie.explain.pictures import data_url, reader_picture
-from reverie.learn import live, live_image, live_music, live_text, marking, session
+from reverie.learn import live, live_image, live_music, live_text, live_video, marking, session
 from reverie.learn.questions import Choice, Fill, Order, Question
 from reverie.notation import abc
 from reverie.types import ReverieError
@@ -61,6 +62,11 @@ def composer(tmp_path_factory: pytest.TempPathFactory) -> Model:
     folder = tmp_path_factory.mktemp("composer")
     tiny_tunes.write_model(folder)
     return engine.load(str(folder), place=engine.EXACT)
+
+
+@pytest.fixture(scope="module")
+def animator(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return tiny_video.opened(tiny_video.write_model(tmp_path_factory.mktemp("animator") / "model"))
 
 
 @pytest.fixture(autouse=True)
@@ -236,9 +242,79 @@ def test_who_wrote_it_is_not_asked_where_no_real_tunes_are(composer: Model, monk
     assert live.one(kind, composer, 0) is None
 
 
-def test_each_model_is_asked_about_what_it_makes(writer: Model, drawer: Model, composer: Model) -> None:
-    of = {model.medium.name: {kind.of for kind, _ in live.suited([model])} for model in (writer, drawer, composer)}
-    assert of == {"text": {"lm"}, "image": {"diffusion"}, "music": {"music"}}
+def moving(by: tuple[float, float], frames: int = 16, side: int = 64) -> np.ndarray:
+    """A clip (F, S, S, 3) of a bright disc that goes so many pixels right and down in each frame, before hills."""
+    down, right = np.mgrid[:side, :side]
+    ground = 70 + 30 * np.sin(right / 7) * np.cos(down / 9)
+    clip = []
+    for number in range(frames):
+        centre = [side / 2 + step * (number - (frames - 1) / 2) for step in by]
+        clip.append(np.where(np.hypot(right - centre[0], down - centre[1]) < 9, 230, ground))
+    return np.stack(clip).round().astype(np.uint8)[..., None].repeat(3, 3)
+
+
+@pytest.mark.parametrize("by", [(2, 0), (-2, 0), (0, 2), (0, -1.5), (1, 1)])
+def test_drift_is_which_way_something_goes(by: tuple[float, float]) -> None:
+    gone = live_video.drift(moving(by)).sum(0) * 64 / 15
+    assert gone == pytest.approx(by, abs=1.0)
+    assert (np.sign(gone) * (np.abs(gone) > 0.5) == np.sign(by)).all()
+    assert (live_video.drift(moving(by)[:1].repeat(3, 0)) == 0).all()
+
+
+def test_frames_are_those_of_the_clip_and_only_their_order_is_right(
+    animator: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model with random weights moves nothing, so the clip that it made is exchanged for one in which a disc goes."""
+    monkeypatch.setattr(live_video, "finished_clip", lambda _, request: moving(live_video.PROMPTS[request.prompt]) if
+                        request.frames == 16 else None)  # fmt: skip
+    monkeypatch.setattr(live_video, "PROMPTS", {"a disc moves to the right": (2, 0), "a disc moves up": (0, -2)})
+    for question in made("frame-order", animator):
+        assert isinstance(question, Order)
+        clip = moving(live_video.PROMPTS[told(question).prompt])
+        urls = [data_url(frame) for frame in clip]
+        numbers = [urls.index(place.picture) for place in question.options]
+        assert numbers == sorted(set(numbers))
+        assert len(numbers) == live_video.SHOWN
+        assert told(question).prompt in question.text
+        right_order = marking.right_answer(question)
+        assert isinstance(right_order, tuple)
+        assert marking.mark(question, right_order) == 1
+        assert marking.mark(question, right_order[::-1]) == 0
+        shown = session.ask(question, 1).shown()["options"]
+        assert len({option["text"] for option in shown}) == 1  # only the picture tells
+
+
+@pytest.mark.parametrize("by", [(-2, 0), (0, 0), (0, 2), (0.2, 0)])
+def test_a_clip_that_does_not_go_where_the_words_say_is_not_asked_about(
+    animator: Model, monkeypatch: pytest.MonkeyPatch, by: tuple[float, float]
+) -> None:
+    """Backwards, it would be the right order of another prompt; standing still, it has none."""
+    monkeypatch.setattr(live_video, "finished_clip", lambda *_: moving(by))
+    monkeypatch.setattr(live_video, "PROMPTS", {"a disc moves to the right": (1, 0)})
+    kind = next(kind for kind in live.KINDS if kind.name == "frame-order")
+    assert live.one(kind, animator, 0) is None
+
+
+def test_the_clip_asked_about_is_the_one_that_the_link_leads_to(
+    animator: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_video, "LEAST_DRIFT", -1.0)
+    monkeypatch.setattr(live_video, "LEAST_DISTANCE", 0.0)
+    monkeypatch.setattr(live_video, "STEPS", 2)
+    (question,) = live.make([animator], 3, 0)  # a clip takes long: one is asked about
+    show = told(question)
+    *_, last = animator.generate(show.prompt, **show.options)
+    urls = [data_url(frame) for frame in animator.medium.clip(last.guess)]
+    assert isinstance(question, Order)
+    assert [urls.index(place.picture) for place in question.options] == [0, 4, 8, 11, 15]
+
+
+def test_each_model_is_asked_about_what_it_makes(
+    writer: Model, drawer: Model, composer: Model, animator: Model
+) -> None:
+    there = (writer, drawer, composer, animator)
+    of = {model.medium.name: {kind.of for kind, _ in live.suited([model])} for model in there}
+    assert of == {"text": {"lm"}, "image": {"diffusion"}, "music": {"music"}, "video": {"video"}}
     assert {kind.topic for kind, _ in live.suited([writer, composer], "music")} == {"music"}
 
 

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 import tiny_tunes
+import tiny_video
 import tunes
 from reverie.explain import about, exhibits
 from reverie.learn.lessons import lessons
@@ -26,8 +27,14 @@ from reverie.types import ReverieError
 from serve_setup import DRAWER, WRITER, error, served, until, write_models
 from tiny_tunes import COMPOSER
 
+ANIMATOR = "tiny-animator"
 KINDS = {"bars", "matrix", "table", "words", "lines", "pictures"}
-PROMPTS = {WRITER: "the dog ran to the dog of the house", DRAWER: "a red dog", COMPOSER: "a jig in D"}
+PROMPTS = {
+    WRITER: "the dog ran to the dog of the house",
+    DRAWER: "a red dog",
+    COMPOSER: "a jig in D",
+    ANIMATOR: "a red dog",
+}
 QUICK: dict[str, dict[str, Any]] = {  # the smallest that shows something, for time
     "context": {"word": "dog", "other": "the dog"},
     "noise": {"levels": 2},
@@ -35,6 +42,7 @@ QUICK: dict[str, dict[str, Any]] = {  # the smallest that shows something, for t
     "steps": {"values": "1,2"},
     "walk": {"num": 2, "steps": 2},
     "what-if": {"layer": 0},
+    **{f"video-{each}": {"frames": 3, "steps": 2} for each in ("attention", "denoising", "given", "together")},
     "words": {"without": False, "steps": 1},
 }
 SLOW = {"steps": 2}
@@ -45,14 +53,17 @@ LONG = {"training", "all-at-once", "samplers"}  # these are made in the tests of
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     home = tmp_path_factory.mktemp("home")
     tiny_tunes.write_model(home / "models" / COMPOSER)
-    with served(home, {**write_models(home / "models"), COMPOSER: str(home / "models" / COMPOSER)}) as client:
+    tiny_video.write_model(home / "models" / ANIMATOR)
+    others = {name: str(home / "models" / name) for name in (COMPOSER, ANIMATOR)}
+    with served(home, {**write_models(home / "models"), **others}) as client:
         yield client
 
 
 def model_of(name: str) -> str:
     """Which model shows an exhibit."""
     kind = about(name)
-    return COMPOSER if kind.medium == "music" else DRAWER if kind.family == "diffusion" else WRITER
+    by_family = DRAWER if kind.family == "diffusion" else WRITER
+    return {"music": COMPOSER, "video": ANIMATOR}.get(str(kind.medium), by_family)
 
 
 def ask(api: httpx.Client, name: str, model: str = WRITER, /, **more: Any) -> httpx.Response:
@@ -90,6 +101,8 @@ def test_all_exhibits_are_listed_with_their_options(api: httpx.Client) -> None:
     assert [name for name, each in told.items() if each["takes_picture"]] == ["noise", "parts"]
     music = [name for name, each in told.items() if each["medium"] == "music"]
     assert music == ["music-attention", "music-next", "music-surprise"]
+    video = {name for name, each in told.items() if each["medium"] == "video"}
+    assert video == {"video-attention", "video-denoising", "video-given", "video-together"}
     assert all(option["name"] != "picture" for each in told.values() for option in each["options"])
 
 
@@ -150,6 +163,8 @@ def test_without_a_model_the_first_of_the_family_is_taken(api: httpx.Client) -> 
     assert shown(reply)["exhibit"]["model"] == DRAWER
     reply = api.post("/api/exhibits/music-next", json={"prompt": "a jig in D"})
     assert shown(reply)["exhibit"]["model"] == COMPOSER
+    reply = api.post("/api/exhibits/video-together", json={"prompt": "a red dog", "options": QUICK["video-together"]})
+    assert shown(reply)["exhibit"]["model"] == ANIMATOR
 
 
 def test_the_words_of_a_score_are_looked_at_as_they_stand(api: httpx.Client) -> None:

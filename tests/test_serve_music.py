@@ -121,6 +121,15 @@ def test_the_score_says_when_each_note_sounds(api: httpx.Client, tune: dict[str,
     assert abs(midi.length - score["seconds"]) < 0.1
 
 
+def test_a_score_is_as_wide_as_it_will_be_shown(api: httpx.Client, tune: dict[str, Any]) -> None:
+    def width(**asked: int) -> str:
+        reply = api.get(f"/api/gallery/{tune['item']}/score", params=asked)
+        return str(reply.raise_for_status().json()["svg"]).partition('viewBox="0 0 ')[2].partition(" ")[0]
+
+    assert (width(), width(width_px=360), width(width_px=100), width(width_px=9000)) == ("2100", "1000", "800", "2100")
+    assert api.get(f"/api/gallery/{tune['item']}/score", params={"width_px": 5}).status_code == 422
+
+
 def test_a_bar_is_changed_and_the_rest_goes_on(api: httpx.Client) -> None:
     tune = generate(api, {**JIG, "settings": {"seed": 3, "bars": 8, "instrument": "piano"}})[-1][1]
     before = abc.from_abc(tune["text"])

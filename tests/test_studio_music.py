@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -78,10 +79,39 @@ def test_a_bar_is_changed_with_the_keyboard(music: Studio) -> None:
     page.get_by_role("button", name="Change it and go on").click()
     after = until(lambda: (now := music.items()[0])["id"] != before and now)
     expect(page.get_by_text("The bars before the one you chose were kept.")).to_be_visible()
+    assert "begin=X%3A1" in page.url
     begin = music.api.get(f"/api/gallery/{before}/begin", params={"bars": 2}).json()["abc"]
     asked = music.api.get(f"/api/gallery/{after['id']}/again").json()["settings"]
     assert asked["begin"] == begin
     assert asked["seed"] != 3
+
+
+def test_an_address_keeps_the_bars_that_a_tune_begins_with(music: Studio) -> None:
+    begin = "X:1\nM:6/8\nL:1/8\nK:D\nABA ABA|ABA ABA|"
+    page = music.open(f"{ASKED}&{urlencode({'begin': begin, 'bars': 8})}")
+    page.get_by_role("button", name="Compose", exact=True).click()
+    page.locator("audio").wait_for()
+    first = music.items()[0]["id"]
+    assert music.api.get(f"/api/gallery/{first}/again").json()["settings"]["begin"] == begin
+    page.get_by_role("button", name="Keep no bars").click()
+    expect(page).not_to_have_url(re.compile("begin="))
+    page.get_by_role("button", name="Compose", exact=True).click()
+    second = until(lambda: (now := music.items()[0])["id"] != first and now)
+    assert not music.api.get(f"/api/gallery/{second['id']}/again").json()["settings"].get("begin")
+
+
+def test_a_score_is_laid_out_for_the_room_it_has(music: Studio) -> None:
+    compose(music)
+    page = music.page
+    lines = page.locator(".score g.system")
+    wide = lines.count()
+    page.set_viewport_size({"width": 390, "height": 800})
+    expect(lines).not_to_have_count(wide)
+    assert lines.count() > wide
+    assert page.locator("div.score").evaluate("score => score.scrollWidth <= score.clientWidth")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    expect(lines).to_have_count(wide)
+    assert music.wrong == []
 
 
 def test_another_seed_gives_another_tune(music: Studio) -> None:
@@ -128,6 +158,9 @@ def test_the_gallery_shows_and_plays_tunes(music: Studio) -> None:
     dialog = page.get_by_role("dialog")
     expect(dialog.locator("img")).to_be_visible()
     expect(dialog.locator("audio")).to_be_visible()
+    how = dialog.get_by_role("link", name="How was this made?").get_attribute("href")
+    assert how is not None
+    assert how.startswith("/inside?exhibit=music-next&prompt=rhythm")
     dialog.get_by_role("link", name="Open it").click()
     expect(page.locator(".score svg g.measure").first).to_be_visible()
     expect(page.locator("#prompt")).to_have_value("a jig of 8 bars")

@@ -87,12 +87,17 @@ def test_broken_bars_do_not(notes: str) -> None:
     assert not adds_up(upbeat(notes))
 
 
-@given(st.integers(0, 2**32), st.sampled_from(["6/8", "4/4", "3/4", "9/8", "2/4", "3/8"]), st.integers(1, 40))
-@settings(max_examples=60, deadline=None)
-def test_whatever_is_allowed_leads_to_a_whole_tune(seed: int, metre: str, length: int) -> None:
-    """A walk at random through what may come never gets stuck, and has as many bars as it should."""
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from(["6/8", "4/4", "3/4", "9/8", "2/4", "3/8", "2/2"]),
+    st.integers(1, 40),
+    st.sampled_from([1, 4]),
+)
+@settings(max_examples=80, deadline=None)
+def test_whatever_is_allowed_leads_to_a_whole_tune(seed: int, metre: str, length: int, phrase: int) -> None:
+    """A walk at random through what may come never gets stuck, and has as many bars as it should, in whole phrases."""
     dice = random.Random(seed)
-    follower = Follower(num_bars=length, durations=DURATIONS)
+    follower = Follower(num_bars=length, durations=DURATIONS, phrase=phrase)
     notes = [
         note_word(Note(pitch, ticks, tied)) for pitch in (None, 62, 69) for ticks in DURATIONS for tied in (False, True)
     ]
@@ -104,12 +109,89 @@ def test_whatever_is_allowed_leads_to_a_whole_tune(seed: int, metre: str, length
     while not follower.over:
         allowed = [word for word in (*notes, *words.SIGNS) if follower.allows(word)]
         assert allowed, (told, vars(follower))
-        told.append(dice.choice(allowed))
+        home = [word for word in allowed if follower.leads_home(word)]
+        told.append(dice.choice(home if home else allowed))
+        if told[-1] in (words.REPEAT, words.DOUBLE) and follower.filled:
+            assert (follower.part_bars + 1) % phrase == 0 or follower.bars + 1 + (follower.ending == 1) == length
         follower.take(told[-1])
     tune = from_text("".join(f" {word}" for word in told))
     assert adds_up(tune)
     assert num_bars(tune) == length
     assert not tune.pitches or from_abc(to_abc(tune)).bars == tune.bars
+
+
+def in_last_bar(metre: str, told: str, upbeat: str = "") -> Follower:
+    """A tune of one bar in D, so far."""
+    follower = Follower(num_bars=1, durations=DURATIONS)
+    for word in f"rhythm=air metre={metre} key=D mode=minor bars=1 {upbeat} {told}".split():
+        assert follower.allows(word)
+        follower.take(word)
+    return follower
+
+
+@pytest.mark.parametrize(
+    ("metre", "told", "home", "astray"),
+    [
+        ("4/4", "A4:1/2 E4:1/4", ("D4:1/4", "D5:1/4"), ("A4:1/4", "z:1/4", "E4:1/8", "D4:1/4-")),
+        ("4/4", "A4:1/2 E4:1/8", ("A4:1/8", "D4:1/8"), ("D4:3/8", "D4:1/4")),  # between beats no tune closes
+        ("6/8", "A4:3/8", ("D4:3/8",), ("D4:1/4", "F4:3/8")),
+        ("2/2", "A4:1/2", ("D4:1/2", "E4:1/4"), ("E4:3/8", "A4:1/2")),
+        ("4/4", "D5:1/2", ("D4:1/4", "D5:1/4"), ("A4:1/4", "A4:1/8")),  # the upbeat is left out
+    ],
+)
+def test_a_tune_closes_on_its_tonic_on_a_beat(
+    metre: str, told: str, home: tuple[str, ...], astray: tuple[str, ...]
+) -> None:
+    follower = in_last_bar(metre, told, "A4:1/4 |" if told.startswith("D5") else "")
+    assert all(follower.leads_home(word) for word in home)
+    assert not any(follower.leads_home(word) for word in astray)
+
+
+def test_only_the_last_bar_is_led_home() -> None:
+    follower = Follower(num_bars=2, durations=DURATIONS)
+    for word in ["rhythm=air", "metre=4/4", "key=D", "mode=major", "bars=2", "A4:3/4"]:
+        follower.take(word)
+    assert follower.leads_home("E4:1/4")
+    for word in ("E4:1/4", "|"):
+        follower.take(word)
+    assert not follower.leads_home("E4:1/1")
+
+
+def test_a_part_ends_after_whole_phrases() -> None:
+    follower = Follower(num_bars=8, phrase=4)
+    for word in ["rhythm=air", "metre=4/4", "key=D", "mode=major", "bars=8", "A4:1/1", "|", "A4:1/1", "|", "A4:1/1"]:
+        follower.take(word)
+    assert not follower.allows("||")
+    assert follower.allows("|")
+    for word in ("|", "A4:1/1"):
+        follower.take(word)
+    assert follower.allows("||")
+    assert follower.allows(":|")
+
+
+def test_of_two_endings_one_counts() -> None:
+    follower = Follower(num_bars=9, phrase=4)
+    for word in [
+        "rhythm=air",
+        "metre=4/4",
+        "key=D",
+        "mode=major",
+        "bars=9",
+        "A4:1/1",
+        "|",
+        "A4:1/1",
+        "|",
+        "A4:1/1",
+        "|",
+        "[1",
+        "A4:1/1",
+    ]:
+        follower.take(word)
+    assert follower.allows(":|")
+    for word in (":|", "[2", "A4:1/1"):
+        follower.take(word)
+    assert follower.part_bars == 3
+    assert follower.allows("||")
 
 
 # --- keys ---

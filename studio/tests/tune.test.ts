@@ -34,6 +34,12 @@ describe("a tune", () => {
     expect(url.searchParams.get("item")).toBe("abc");
   });
 
+  it("takes the bars that are kept along in its address", () => {
+    const begin = "X:1\nM:6/8\nL:1/8\nK:D\nABc d2A|";
+    const url = new URL(composeUrl({ prompt: "a jig", settings: { begin, bars: 16 } }, 4), "http://x");
+    expect(settingsOf(url.searchParams)).toEqual({ begin, bars: 16, seed: 4 });
+  });
+
   it("names its notes as musicians do", () => {
     expect([60, 66, 81].map(pitchName)).toEqual(["C4", "F♯4", "A5"]);
   });

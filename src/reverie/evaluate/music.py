@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from reverie.data.tunes import Kept
+from reverie.data.tunes import MODES, Kept
 from reverie.modalities.music import BEGIN
 from reverie.notation import abc, words
-from reverie.notation.theory import Key, heard_key
+from reverie.notation.theory import Key, at_pitch_class, correlation, heard_key, turned
 from reverie.notation.tune import Tune, parts, sounding, unfolded
 from reverie.types import ReverieError
 
@@ -30,6 +30,7 @@ ORDER = 2  # of the Markov chain: how many words it remembers; more cost more bi
 MOST_WORDS = 500
 START = ""  # before the first word
 MINOR_THIRD = {"minor", "dorian", "phrygian", "locrian"}
+FINAL = 0.1  # what the last note is worth when a key is heard: of 0, 0.05, 0.1, 0.2 the best on real tunes
 ANY_WORD = 1 / 500  # of a word that was never heard
 
 Composer = Callable[[Tune, int], Tune]  # (a tune like which, seed)
@@ -41,6 +42,9 @@ class Figures:
 
     bars: those that add up, before anything is corrected. parses: tunes that can be read back from their own ABC.
     key: heard as asked for (Krumhansl). metre: all bars are of the metre asked for. tonic: that the last note is it.
+    key_major, key_others: the same of tunes in major, and in minor and the old modes, which his profiles know less of
+    or not at all; None where there are none. key_ending: heard as asked for by `heard_as`, which knows all four and
+    listens to the end.
     repeats: bars whose notes were there before. pitch_distance, length_distance: of the histograms of pitches above the
     tonic and of lengths from those of the tunes learnt from, in total variation. longest: the longest run of intervals
     that a tune learnt from has too, the median over tunes, and most of any. bits_per_note: on tunes never seen.
@@ -50,6 +54,9 @@ class Figures:
     bars: float
     parses: float
     key: float
+    key_major: float | None
+    key_others: float | None
+    key_ending: float
     metre: float
     tonic: float
     repeats: float
@@ -76,17 +83,28 @@ class Reference:
         """Shares of pitches above the tonic and of lengths."""
         return histograms(self.learnt)
 
+    @cached_property
+    def profiles(self) -> dict[str, list[float]]:
+        """For each mode how long each pitch above the tonic sounds, as a share (12,)."""
+        found = {mode: [tune for tune in self.learnt if tune.key.mode == mode] for mode in MODES}
+        return {mode: _profile(kin) for mode, kin in found.items() if kin}
+
 
 def figures(made: Sequence[Tune], asked: Sequence[Tune], reference: Reference, bits: float | None) -> Figures:
     """Measures tunes that were asked for like `asked`."""
     runs = [longest_run(tune, reference) for tune in made]
     full = [full_bars(tune) for tune in made]
     pitches, lengths = histograms(made)
+    heard = [(like.key.mode, _is_heard(_krumhansl(tune), like.key)) for tune, like in zip(made, asked, strict=True)]
+    ending = (_is_heard(heard_as(tune, reference), like.key) for tune, like in zip(made, asked, strict=True))
     return Figures(
         num=len(made),
         bars=sum(whole for whole, _ in full) / sum(of for _, of in full),
         parses=_share(_parses(tune) for tune in made),
-        key=_share(_sounds_in(tune, like.key) for tune, like in zip(made, asked, strict=True)),
+        key=_share(right for _, right in heard),
+        key_major=_share_of_any([right for mode, right in heard if mode == "major"]),
+        key_others=_share_of_any([right for mode, right in heard if mode != "major"]),
+        key_ending=_share(ending),
         metre=_share(_is_in(tune, like) for tune, like in zip(made, asked, strict=True)),
         tonic=_share(tune.pitches[-1] % 12 == tune.key.pitch_class for tune in made),
         repeats=sum(map(repeated, made)) / len(made),
@@ -119,14 +137,43 @@ def _parses(tune: Tune) -> bool:
         return False
 
 
-def _sounds_in(tune: Tune, key: Key) -> bool:
-    """Whether the key that is heard has this tonic, and its third."""
-    weights = [0.0] * 12
+def weights(tune: Tune) -> list[float]:
+    """How long each pitch class sounds, in ticks (12,), repeats played out."""
+    found = [0.0] * 12
     for pitch, _, ticks in sounding(unfolded(tune.bars)):
         if pitch is not None:
-            weights[pitch % 12] += ticks
-    heard = heard_key(weights)
-    return heard.pitch_class == key.pitch_class and (heard.mode in MINOR_THIRD) == (key.mode in MINOR_THIRD)
+            found[pitch % 12] += ticks
+    return found
+
+
+def _profile(kin: Sequence[Tune]) -> list[float]:
+    shares = [0.0] * 12
+    for tune in kin:
+        found = weights(tune)
+        for above in range(12):
+            shares[above] += found[(tune.key.pitch_class + above) % 12] / sum(found) / len(kin)
+    return shares
+
+
+def _krumhansl(tune: Tune) -> Key:
+    return heard_key(weights(tune))
+
+
+def heard_as(tune: Tune, reference: Reference) -> Key:
+    """The key and mode in which the pitches of tunes learnt from are most like the tune's; its last note counts."""
+    found, last = weights(tune), tune.pitches[-1] % 12
+    fits = {
+        (mode, tonic): correlation(found, turned(profile, tonic)) + FINAL * (tonic == last)
+        for mode, profile in reference.profiles.items()
+        for tonic in range(12)
+    }
+    mode, tonic = max(fits, key=lambda each: fits[each])
+    return at_pitch_class(tonic, mode)
+
+
+def _is_heard(heard: Key, asked: Key) -> bool:
+    """Whether it has the tonic that was asked for, and its third."""
+    return heard.pitch_class == asked.pitch_class and (heard.mode in MINOR_THIRD) == (asked.mode in MINOR_THIRD)
 
 
 def _is_in(tune: Tune, like: Tune) -> bool:
@@ -171,6 +218,10 @@ def longest_run(tune: Tune, reference: Reference) -> int:
 
 def _letters(tune: Tune) -> str:
     return "".join(chr(0x100 + after - before) for before, after in pairwise(tune.pitches))
+
+
+def _share_of_any(told: Sequence[bool]) -> float | None:
+    return _share(iter(told)) if told else None
 
 
 def _share(told: Iterator[bool]) -> float:

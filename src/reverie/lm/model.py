@@ -59,6 +59,26 @@ class DecoderConfig:
     embed_scale: float = 1.0
 
 
+def small_decoder(width: int, depth: int, context_tokens: int, vocab_size: int = 0) -> DecoderConfig:
+    """A decoder with heads of 64 channels, and besides what learns fastest (LOG.md says what was compared).
+
+    vocab_size: 0 is for a medium that finds out how many words there are from what it learns from.
+    """
+    return DecoderConfig(
+        vocab_size=vocab_size,
+        width=width,
+        depth=depth,
+        num_heads=width // 64,
+        num_kv_heads=width // 64,
+        head_width=64,
+        mlp_width=4 * width,
+        max_tokens=context_tokens,
+        mlp="relu2",
+        qk_norm=True,
+        tied=False,
+    )
+
+
 # What the names of `DecoderConfig.mlp` mean: the activation, and whether there is a gate.
 MLPS = {"gelu": ("gelu", False), "relu2": ("relu2", False), "swiglu": ("silu", True), "geglu": ("gelu", True)}
 

@@ -28,6 +28,8 @@ from reverie.notation.values import written
 from reverie.types import ReverieError
 
 WIDTH, A4_HEIGHT, MOST_HEIGHT = 2100, 2970, 60_000  # tenths of a millimetre
+LEAST_WIDTH = 800  # a bar of sixteenths and its clef
+_MARGIN = 800  # of the words over the music, in the units of the drawing
 MOST_PNG_PX = 16_384  # high
 FONTS = Path(__file__).parent / "fonts"
 FAMILY = "Tinos, 'Times New Roman', Times, 'Liberation Serif', serif"
@@ -48,7 +50,6 @@ _OPTIONS = {
     "pageMarginLeft": 80,
     "pageMarginRight": 80,
     "pageMarginTop": 170,
-    "pageWidth": WIDTH,
     "scale": 100,
     "smuflTextFont": "none",
     "staffLineWidth": 0.2,
@@ -96,12 +97,14 @@ class _Run:
         return sum(widths.get(ord(letter), em / 2) for letter in self.text) * self.size / em
 
 
-def svg(musicxml: str, sheet: Literal["roll", "a4"] = "roll") -> list[str]:
+def svg(musicxml: str, sheet: Literal["roll", "a4"] = "roll", width: int = WIDTH) -> list[str]:
     """The pages of a score as SVG, as high as what is on them. The element of a note has the id of the MusicXML's.
 
     sheet: "roll" is one page, as high as it must be (unless the music is very long); "a4" begins a new one in time.
+    width: tenths of a millimetre, of a roll; one less wide than A4 has its lines broken where it is full.
     """
-    options = {**_OPTIONS, "pageHeight": A4_HEIGHT if sheet == "a4" else MOST_HEIGHT}
+    options = {**_OPTIONS, "pageHeight": A4_HEIGHT if sheet == "a4" else MOST_HEIGHT, "pageWidth": width}
+    options |= {"breaks": "auto"} if width < WIDTH else {}
     with _lock:
         verovio.enableLog(verovio.LOG_OFF)
         toolkit = verovio.toolkit(False)
@@ -110,7 +113,9 @@ def svg(musicxml: str, sheet: Literal["roll", "a4"] = "roll") -> list[str]:
         if not toolkit.loadData(musicxml):
             raise ReverieError("The score cannot be engraved: give a MusicXML document as Reverie writes it.")
         pages = [toolkit.renderToSVG(page) for page in range(1, toolkit.getPageCount() + 1)]
-    return [_laid_out(page, _head(musicxml) if number == 0 else []) for number, page in enumerate(pages)]
+    head = _head(musicxml, width)
+    over = list(_placed(head) if sheet == "a4" else _anchored(head))  # fpdf2 knows no anchors
+    return [_laid_out(page, over if number == 0 else []) for number, page in enumerate(pages)]
 
 
 def png(musicxml: str, width_px: int = 2100) -> bytes:
@@ -202,15 +207,29 @@ def _words_of(musicxml: str, path: str) -> str:
     return ElementTree.fromstring(musicxml).findtext(path, "")  # noqa: S314 - Reverie's own
 
 
-def _head(musicxml: str) -> list[Element]:
-    """The title and, smaller, who wrote it, to stand over the music."""
-    title = {"x": str(WIDTH * 5), "y": "950", "text-anchor": "middle", "font-size": "620px"}
-    creator = {"x": str(WIDTH * 10 - 800), "y": "1450", "text-anchor": "end", "font-size": "330px"}
-    runs = [
-        _Run(_words_of(musicxml, "work/work-title"), title),
-        _Run(_words_of(musicxml, "identification/creator"), creator | {"font-style": "italic"}),
+def _head(musicxml: str, width: int) -> list[_Run]:
+    """The title and, smaller, who wrote it, to stand over the music; what is too long for the page is smaller still."""
+    title = {"x": str(width * 5), "y": "950", "text-anchor": "middle"}
+    creator = {"x": str(width * 10 - _MARGIN), "y": "1450", "text-anchor": "end", "font-style": "italic"}
+    room = width * 10 - 2 * _MARGIN
+    return [
+        _fitting(_words_of(musicxml, "work/work-title"), title, 620, room),
+        _fitting(_words_of(musicxml, "identification/creator"), creator, 330, room),
     ]
-    return list(_placed(runs))
+
+
+def _fitting(text: str, style: dict[str, str], size: float, room: float) -> _Run:
+    """A run of text of this size, or of the one at which it is as wide as the room."""
+    run = _Run(text, style | {"font-size": f"{size}px"})
+    return run if run.width <= room else _Run(text, style | {"font-size": f"{size * room / run.width:.0f}px"})
+
+
+def _anchored(runs: list[_Run]) -> Iterator[Element]:
+    """Runs at the middle or the end of the page, whatever font a reader's machine has for them."""
+    for run in runs:
+        for element in _words(run, float(run.style["x"]), float(run.style["y"])):
+            element.set("text-anchor", run.style["text-anchor"])
+            yield element
 
 
 def _laid_out(page: str, head: list[Element]) -> str:

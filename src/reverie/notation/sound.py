@@ -15,6 +15,8 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 import av
+import midirenderer
+import mido
 import numpy as np
 from av.error import FFmpegError
 
@@ -28,7 +30,8 @@ MAX_SECONDS = 900
 MAX_FILE_BYTES = 400_000_000
 _FADE_SECONDS = 0.3
 _PEAK = 10 ** (-1 / 20)  # -1 dBFS
-_GAIN_DB = -12.0  # of the synthesizer, so that many notes at once do not matter; the peak is set afterwards
+_ECHOES = (91, 93)  # controllers: how much of the synthesiser's reverb and chorus
+_QUICK = "7"  # of LAME's ways to look at a sound: 5 takes half as long again, and is no nearer to it at this rate
 _ROOM_SECONDS, _ROOM_DELAY_SECONDS, _WET = 1.3, 0.015, 0.22
 _BLOCK = 1 << 16
 _XMP = (
@@ -38,37 +41,24 @@ _XMP = (
 )
 
 
-def render(midi: bytes, soundfont: Path, rate_hz: int = RATE_HZ) -> np.ndarray:
+def render(midi: bytes, soundfont: Path) -> np.ndarray:
     """What a MIDI file sounds like: float32 (N, 2) with its peak at -1 dBFS, `TAIL_SECONDS` longer than the file lasts.
 
     The same file gives the same samples. A `ReverieError` if it cannot be read or lasts longer than `MAX_SECONDS`.
     """
-    import tinysoundfont  # noqa: PLC0415 - `hub.soundfont` may have to fetch it first
-
-    events = list(_timed(midi))
-    synth = tinysoundfont.Synth(gain=_GAIN_DB, samplerate=rate_hz)
-    font = synth.sfload(str(soundfont))
-    for channel in range(16):
-        synth.program_select(channel, font, 128 if channel == 9 else 0, 0, channel == 9)
-    pieces: list[np.ndarray] = []
-    done = 0
-    for seconds, message in events:
-        due = round(seconds * rate_hz)
-        if due > done:
-            pieces.append(_generated(synth, due - done))
-            done = due
-        _perform(synth, message)
-    pieces.append(_generated(synth, round(TAIL_SECONDS * rate_hz)))
-    return _finished(_in_room(np.concatenate(pieces), rate_hz), rate_hz)
+    played = midirenderer.render_wave_from(soundfont.read_bytes(), _dry(midi))
+    with wave.open(io.BytesIO(played)) as file:
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)  # (N, 2)
+    return _finished(_in_room(samples.astype(np.float32) / 32768))
 
 
-def wav(samples: np.ndarray, rate_hz: int = RATE_HZ, title: str = "", record: Mapping[str, Any] | None = None) -> bytes:
+def wav(samples: np.ndarray, title: str = "", record: Mapping[str, Any] | None = None) -> bytes:
     """A WAV file, 16 bit. title and record (JSON values, for `read_sound_record`) stand in its INFO list."""
     file = io.BytesIO()
     with wave.open(file, "wb") as sink:
         sink.setnchannels(2)
         sink.setsampwidth(2)
-        sink.setframerate(rate_hz)
+        sink.setframerate(RATE_HZ)
         sink.writeframes(_whole(samples).astype("<i2").tobytes())
     words = {b"INAM": printable(title), b"ICOP": MADE_BY, b"ISFT": "Reverie"}
     if record is not None:
@@ -79,14 +69,14 @@ def wav(samples: np.ndarray, rate_hz: int = RATE_HZ, title: str = "", record: Ma
     return data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
 
 
-def ogg(samples: np.ndarray, rate_hz: int = RATE_HZ, title: str = "", record: Mapping[str, Any] | None = None) -> bytes:
+def ogg(samples: np.ndarray, title: str = "", record: Mapping[str, Any] | None = None) -> bytes:
     """An Ogg file with Opus at 128 kbit/s (RFC 7845); title and record as tags. The same samples, the same bytes."""
-    return _encoded(samples, rate_hz, "ogg", "libopus", _tags(title, record))
+    return _encoded(samples, "ogg", "libopus", {}, _tags(title, record))
 
 
-def mp3(samples: np.ndarray, rate_hz: int = RATE_HZ, title: str = "", record: Mapping[str, Any] | None = None) -> bytes:
+def mp3(samples: np.ndarray, title: str = "", record: Mapping[str, Any] | None = None) -> bytes:
     """An MP3 file at 192 kbit/s; title and record as ID3 tags. The same samples give the same bytes."""
-    return _encoded(samples, rate_hz, "mp3", "libmp3lame", _tags(title, record))
+    return _encoded(samples, "mp3", "libmp3lame", {"compression_level": _QUICK}, _tags(title, record))
 
 
 def read_sound_record(data: bytes) -> dict[str, Any]:
@@ -105,6 +95,23 @@ def read_sound_record(data: bytes) -> dict[str, Any]:
     return read_record_text(found[0] if found else None)
 
 
+def _dry(midi: bytes) -> bytes:
+    """The same music on one track in ticks of 1/48,000 s, without the synthesiser's own echoes, and with a tail."""
+    file = mido.MidiFile(type=0, ticks_per_beat=RATE_HZ // 2)  # a beat is half a second unless a file says otherwise
+    still = [mido.Message("control_change", channel=at, control=echo, value=0) for at in range(16) for echo in _ECHOES]
+    track, now, last = mido.MidiTrack(still), 0, 0
+    for seconds, message in _timed(midi):
+        last = round(seconds * RATE_HZ)
+        if hasattr(message, "channel"):
+            track.append(message.copy(time=last - now))
+            now = last
+    track.append(mido.MetaMessage("end_of_track", time=last - now + round(TAIL_SECONDS * RATE_HZ)))
+    file.tracks.append(track)
+    sink = io.BytesIO()
+    file.save(file=sink)
+    return sink.getvalue()
+
+
 def _timed(midi: bytes) -> Iterator[tuple[float, Any]]:
     """(seconds, message) in order, up to the end of the longest track."""
     now = 0.0
@@ -115,38 +122,20 @@ def _timed(midi: bytes) -> Iterator[tuple[float, Any]]:
         yield now, message
 
 
-def _perform(synth: Any, message: Any) -> None:
-    if message.type == "note_on":
-        synth.noteon(message.channel, message.note, message.velocity)
-    elif message.type == "note_off":
-        synth.noteoff(message.channel, message.note)
-    elif message.type == "program_change":
-        synth.program_change(message.channel, message.program, message.channel == 9)
-    elif message.type == "control_change":
-        synth.control_change(message.channel, message.control, message.value)
-    elif message.type == "pitchwheel":
-        synth.pitchbend(message.channel, message.pitch + 8192)
-
-
-def _generated(synth: Any, frames: int) -> np.ndarray:
-    samples: np.ndarray = np.frombuffer(synth.generate(frames), dtype=np.float32)
-    return samples.reshape(-1, 2)  # (frames, 2)
-
-
 @cache
-def _room(rate_hz: int) -> np.ndarray:
+def _room() -> np.ndarray:
     """The answer of a small room to a clap: noise that dies away, different on each side. float32 (frames, 2)."""
-    frames = round(_ROOM_SECONDS * rate_hz)
+    frames = round(_ROOM_SECONDS * RATE_HZ)
     noise = np.random.default_rng(1).standard_normal((frames + 8, 2))
     dull = np.mean([noise[shift : shift + frames] for shift in range(8)], axis=0)  # walls take the high tones away
-    seconds = np.arange(frames)[:, None] / rate_hz
+    seconds = np.arange(frames)[:, None] / RATE_HZ
     answer = dull * np.exp(-6.9 * seconds / _ROOM_SECONDS) * (seconds >= _ROOM_DELAY_SECONDS)
     return np.asarray(answer / np.sqrt((answer**2).sum(0)), dtype=np.float32)
 
 
-def _in_room(dry: np.ndarray, rate_hz: int) -> np.ndarray:
+def _in_room(dry: np.ndarray) -> np.ndarray:
     """Dry sound with the room's answer added; block by block, so that memory stays small (overlap-add)."""
-    answer = _room(rate_hz)
+    answer = _room()
     size = 1 << (_BLOCK + len(answer) - 1).bit_length()
     spectrum = np.fft.rfft(answer, size, axis=0)
     wet = np.zeros((len(dry) + size, 2), dtype=np.float32)
@@ -157,9 +146,9 @@ def _in_room(dry: np.ndarray, rate_hz: int) -> np.ndarray:
     return both  # (N, 2)
 
 
-def _finished(samples: np.ndarray, rate_hz: int) -> np.ndarray:
+def _finished(samples: np.ndarray) -> np.ndarray:
     """Faded out at the end, so that nothing clicks, and as loud as it may be."""
-    fade = min(len(samples), round(_FADE_SECONDS * rate_hz))
+    fade = min(len(samples), round(_FADE_SECONDS * RATE_HZ))
     samples[len(samples) - fade :] *= np.linspace(1, 0, fade, dtype=np.float32)[:, None]
     peak = float(np.abs(samples).max(initial=0.0))
     return samples * np.float32(_PEAK / peak) if peak > 0 else samples
@@ -197,15 +186,15 @@ def _tags(title: str, record: Mapping[str, Any] | None) -> dict[str, str]:
     return tags if record is None else {**tags, RECORD: record_text(record)}
 
 
-def _encoded(samples: np.ndarray, rate_hz: int, kind: str, codec: str, tags: Mapping[str, str]) -> bytes:
+def _encoded(samples: np.ndarray, kind: str, codec: str, options: Mapping[str, str], tags: Mapping[str, str]) -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format=kind, options={"fflags": "+bitexact"}) as container:
         container.metadata.update(tags)
-        stream: Any = container.add_stream(codec, rate=RATE_HZ, options={"flags": "+bitexact"})
+        stream: Any = container.add_stream(codec, rate=RATE_HZ, options={"flags": "+bitexact", **options})
         stream.layout = "stereo"
         stream.bit_rate = 128_000 if kind == "ogg" else 192_000
         frame = av.AudioFrame.from_ndarray(_whole(samples).reshape(1, -1), format="s16", layout="stereo")
-        frame.sample_rate = rate_hz
+        frame.sample_rate = RATE_HZ
         for packet in [*stream.encode(frame), *stream.encode(None)]:
             container.mux(packet)
     return file.getvalue()

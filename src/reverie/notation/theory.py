@@ -105,7 +105,7 @@ def heard_key(weights: Sequence[float]) -> Key:
         raise ReverieError("No key can be heard where no note sounds: give a tune with notes.")
     best = max(
         (
-            (_correlation(weights, _turned(profile, tonic)), -tonic, mode)
+            (correlation(weights, turned(profile, tonic)), -tonic, mode)
             for mode, profile in PROFILES.items()
             for tonic in range(12)
         ),
@@ -113,11 +113,13 @@ def heard_key(weights: Sequence[float]) -> Key:
     return at_pitch_class(-best[1], best[2])
 
 
-def _turned(profile: Sequence[float], tonic: int) -> list[float]:
+def turned(profile: Sequence[float], tonic: int) -> list[float]:
+    """A profile, which counts from its tonic, by pitch classes (12,)."""
     return [profile[(pitch - tonic) % 12] for pitch in range(12)]
 
 
-def _correlation(a: Sequence[float], b: Sequence[float]) -> float:
+def correlation(a: Sequence[float], b: Sequence[float]) -> float:
+    """Pearson's, from -1 to 1; 0 where one of them does not change."""
     a_mean, b_mean = sum(a) / len(a), sum(b) / len(b)
     above = sum((x - a_mean) * (y - b_mean) for x, y in zip(a, b, strict=True))
     below = sum((x - a_mean) ** 2 for x in a) * sum((y - b_mean) ** 2 for y in b)

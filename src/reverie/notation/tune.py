@@ -42,6 +42,12 @@ class Metre:
             return 3 * 4 * QUARTER // self.unit
         return max(QUARTER, 4 * QUARTER // self.unit)
 
+    @property
+    def tap_ticks(self) -> int:
+        """Of the longest beat that comes more than once in a bar and is no half note: a tune may close on each."""
+        beat = self.beat_ticks
+        return beat if beat < self.ticks and self.unit > 2 else min(QUARTER, 4 * QUARTER // self.unit)
+
     def __str__(self) -> str:
         return f"{self.beats}/{self.unit}"
 

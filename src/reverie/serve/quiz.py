@@ -323,7 +323,7 @@ async def _live(wanted: QuizRequest, http: Request, models: Models, worker: Any,
     """Questions from runs of the default models that are installed."""
     num = max(1, wanted.num // LIVE_SHARE)
     made: list[q.Question] = []
-    for medium in ("text", "image", "music"):
+    for medium in ("text", "image", "music", "video"):
         with suppress(Refused):  # there is no such model here
             path = await asyncio.to_thread(_path, models, medium)
             made += await _from_run(http, worker, path, partial(live.make, num=num, seed=seed, topic=wanted.topic))

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 PLAYING = ("instrument", "backing")  # settings of a tune that no model is asked for
 READABLE = Instrument("any", 0, 55, 88)  # the pitches that a model has words for
 MOST_ASKED_CHARS = MAX_RECORD_CHARS - 4_000  # of prompt and beginning, as they stand in a record
+PX_A_TENTH = 0.36  # of a millimetre of the score: its notes are 4 px high
 THUMBNAIL_WIDTH_PX, THUMBNAIL_SIDE_PX = 880, 600
 MEDIA_TYPES = {
     "wav": "audio/wav", "mp3": "audio/mpeg", "ogg": "audio/ogg", "mid": "audio/midi", "abc": "text/vnd.abc",
@@ -80,6 +81,7 @@ def about(made: Composed) -> dict[str, Any]:
         "bars": words.num_bars(tune) if tune.bars else 0, "tempo_bpm": tune.tempo_bpm, "seconds": tune.seconds(),
         "instrument": made.played_by.name, "backing": bool(made.record["backing"]), "assumed": dict(made.assumed),
         "corrected": made.corrected, "asked": made.asked,
+        "brought_home": made.brought_home,
     }  # fmt: skip
 
 
@@ -124,11 +126,17 @@ def begun(tune: Tune, num_bars: int) -> BegunTune:
     return BegunTune(abc=abc.to_abc(composing.in_range(first, READABLE)) if first.pitches else None)
 
 
-def score(tune: Tune, model: str, chords: list[Chord] | None = None) -> Score:
-    """A tune, or what there is of it, to show and to follow."""
+def page_width(width_px: int | None) -> int:
+    """Of a score that is to be shown so wide: as many tenths of a millimetre as can be read on a screen."""
+    asked = engrave.WIDTH if width_px is None else round(width_px / PX_A_TENTH, -2)
+    return int(min(max(asked, engrave.LEAST_WIDTH), engrave.WIDTH))
+
+
+def score(tune: Tune, model: str, chords: list[Chord] | None = None, width_px: int | None = None) -> Score:
+    """A tune, or what there is of it, to show and to follow. width_px: how wide it will be shown; None: as a page."""
     page = ""
     if tune.pitches:
-        (page,) = engrave.svg(to_musicxml(tune, [] if chords is None else chords))
+        (page,) = engrave.svg(to_musicxml(tune, [] if chords is None else chords), width=page_width(width_px))
     places = _places(tune)
     written = composing.in_range(tune, READABLE)  # a tuba's octave has no words
     told = [*words.head(written), *words.body(written.bars)] if tune.bars else []
