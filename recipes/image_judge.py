@@ -64,20 +64,18 @@ def main() -> None:
     """Trains, saving now and then; measures at the end and writes the card."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument(
-        "--pictures", type=int, default=judge_training.Learning.pictures, help="0: only measure --start"
-    )
+    parser.add_argument("--pictures", type=int, default=judge_training.Learning.num, help="0: only measure --start")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and the pictures")
     parser.add_argument("--start", type=Path, help="a judge of the same words to go on from")
     options = parser.parse_args()
     torch.manual_seed(options.seed)
     found = Judge(judge.config()) if options.start is None else started(options.start)
-    learning = judge_training.Learning(pictures=options.pictures, seed=options.seed)
+    learning = judge_training.Learning(num=options.pictures, seed=options.seed)
     for loss in judge_training.learn(found, sources(), learning):
         if found.config.pictures % SAVE_EVERY_PICTURES == 0:
             print(f"{found.config.pictures:,} pictures, loss {loss:.3f}", file=sys.stderr, flush=True)
-            judge.save(found, options.output)
-    judge.save(found, options.output)
+            judge.save(found, found.config, options.output)
+    judge.save(found, found.config, options.output)
     finish(judge.load(options.output), options.output)
 
 

@@ -21,7 +21,10 @@ AXE = ROOT / "studio" / "node_modules" / "axe-core" / "axe.min.js"
 AUDIT = """async () => (await axe.run()).violations
     .filter((found) => ["serious", "critical"].includes(found.impact))
     .map((found) => `${found.id}: ${found.nodes[0].html.slice(0, 200)}`)"""
-PAGES = ("/", "/write", "/draw", "/compose", "/queue", "/gallery", "/inside", "/learn", "/quiz", "/models", "/train")
+PAGES = (
+    "/", "/write", "/draw", "/animate", "/compose", "/queue", "/gallery", "/inside", "/learn", "/quiz", "/models",
+    "/train",
+)  # fmt: skip
 PATIENCE_MS = 20_000  # the machine may do other things
 
 NEEDS = [

@@ -15,7 +15,7 @@ from PIL import Image
 from reverie import engine, media
 from reverie.cli import canvas
 from reverie.cli.app import app
-from reverie.cli.draw import slug
+from reverie.cli.making import slug
 from tiny_drawing import SIDE_PX, encoder, write_model
 
 PROMPT = "a red panda riding a skateboard"

@@ -184,11 +184,11 @@ def test_the_interval_is_wilsons() -> None:  # the example of Newcombe (1998), t
 
 
 def test_it_learns(scenes: Scenes) -> None:
-    learning = judge_training.Learning(pictures=16 * 24, batch=16, learning_rate=6e-3)
+    learning = judge_training.Learning(num=16 * 24, batch=16, learning_rate=6e-3)
     torch.manual_seed(0)
     made = judge.Judge(SMALL)
     losses = list(judge_training.learn(made, [scenes], learning))
-    assert made.config.pictures == learning.pictures
+    assert made.config.pictures == learning.num
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
 
 
@@ -213,7 +213,7 @@ def test_a_new_block_changes_nothing() -> None:
 def test_what_was_learnt_is_kept(tmp_path: Path) -> None:
     torch.manual_seed(1)
     made = judge.Judge(SMALL).bfloat16().float().eval()
-    judge.save(made, tmp_path)
+    judge.save(made, made.config, tmp_path)
     read = judge.load(tmp_path)
     picture = [np.arange(64 * 64 * 3, dtype=np.uint32).astype(np.uint8).reshape(64, 64, 3)]
     assert read.ask(picture) == made.ask(picture)

@@ -19,9 +19,9 @@ from PIL import Image, PngImagePlugin
 
 from reverie import drawing, media, tasks
 from reverie.modalities.music import MusicRequest
-from reverie.serve import scores
+from reverie.serve import clips, scores
 from reverie.serve.shapes import GenerationSettings
-from reverie.types import ImageRequest, LMRequest
+from reverie.types import ImageRequest, LMRequest, VideoRequest
 from serve_setup import DRAWER, WRITER, error, events, generate, load, served, until
 
 PANDA = "a red panda riding a skateboard"
@@ -327,8 +327,8 @@ def test_chats_are_saved(api: httpx.Client) -> None:
 
 
 def test_every_setting_is_one_of_a_model() -> None:
-    known = {field.name for kind in (LMRequest, ImageRequest, MusicRequest) for field in fields(kind)}
-    assert set(GenerationSettings.model_fields) - set(scores.PLAYING) <= known
+    known = {field.name for kind in (LMRequest, ImageRequest, MusicRequest, VideoRequest) for field in fields(kind)}
+    assert set(GenerationSettings.model_fields) - {*scores.PLAYING, *clips.OTHERS} <= known
 
 
 # --- models, health ---

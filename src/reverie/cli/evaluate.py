@@ -97,10 +97,7 @@ def video(
     judges = judge.trained(), motion_judge.trained()
     with _bar("Animating") as progress:
         report = videos.score_animator(_animator(loaded, settings), judges, num, seed, progress)
-    animated, real = report.figures
-    _print(videos.lines(animated, real), f"{num} prompts of clips never seen in training")
-    _print(videos.steadiness(animated, real))
-    note(VIDEO_NOTE)
+    _show_video(report)
     if json_file is not None:
         _write(json_file, json.dumps(_video_numbers(report), indent=1).encode())
     if sheet is not None:
@@ -185,8 +182,17 @@ def _animator(model: Model, settings: dict[str, Any]) -> Animator:
 
 VIDEO_NOTE = (
     "A question is right in a clip if it is in 3 of 4 frames; frames asked: where it is right in the real render. "
-    "FVD: Frechet distance from other real clips. In brackets: where the true share lies in 95 of 100 cases."
+    "FVD: Frechet distance from other real clips, which of few clips says little. "
+    "In brackets: where the true share lies in 95 of 100 cases."
 )
+
+
+def _show_video(report: videos.Report) -> None:
+    from reverie.evaluate.videos import lines, steadiness
+
+    _print(lines(*report.figures), f"{len(report.clips)} prompts of clips never seen in training")
+    _print(steadiness(*report.figures))
+    note(VIDEO_NOTE)
 
 
 def _show(report: Report) -> None:

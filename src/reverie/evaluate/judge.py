@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -34,6 +35,8 @@ SURE = 0.5  # an answer that is less likely than this is no answer
 QUESTIONS = ("subject", "colour", "count", "relation", "other", "other_colour", "background")
 
 Answers = dict[str, str | None]  # by question; None: not asked
+C = TypeVar("C")
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -130,25 +133,38 @@ class Judge(nn.Module):
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
         """By question: (B, classes)."""
+        return self.logits(self.seen(pictures))
+
+    def seen(self, pictures: Tensor) -> Tensor:
+        """What there is where the judge looks for each question: (B, Q, width)."""
+        return self.attend(pictures)[0]
+
+    def attend(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
+        """What `seen` gives, and where that is: how much of the look falls on each place (B, Q, 8 8)."""
         maps = self.body(pictures.contiguous(memory_format=torch.channels_last))  # (B, width, 8, 8)
-        looks = self.look(maps).flatten(2).softmax(-1)  # (B, Q, 64)
-        seen = looks @ maps.flatten(2).transpose(1, 2)  # (B, Q, width)
+        looks = self.look(maps).flatten(2).softmax(-1)
+        return looks @ maps.flatten(2).transpose(1, 2), looks
+
+    def logits(self, seen: Tensor) -> dict[str, Tensor]:
+        """By question: (B, classes), of what `seen` gave."""
         return {name: head(seen[:, at]) for at, (name, head) in enumerate(self.heads.items())}
 
     @torch.inference_mode()
     def ask(self, pictures: Sequence[Pixels]) -> list[dict[str, tuple[str, float]]]:
         """For each picture, uint8 (S, S, 3), and each question: the likeliest answer and its probability."""
-        given: list[dict[str, tuple[str, float]]] = []
-        for batch in _batches(pictures):
-            best = {name: logits.softmax(-1).max(-1) for name, logits in self(batch).items()}
-            for row in range(len(batch)):
-                given.append(
-                    {
-                        name: (self.config.classes(name)[int(where[row])], float(likely[row]))
-                        for name, (likely, where) in best.items()
-                    }
-                )
-        return given
+        shares = ({name: given.softmax(-1) for name, given in self(batch).items()} for batch in _batches(pictures))
+        return [each for batch in shares for each in likeliest(batch, self.config.classes)]
+
+
+def likeliest(
+    shares: Mapping[str, Tensor], classes: Callable[[str], Sequence[str]]
+) -> list[dict[str, tuple[str, float]]]:
+    """For each of the batch, and each question with its probabilities (B, classes): the likeliest, and how likely."""
+    columns = []
+    for name, given in shares.items():
+        sure, where = (each.tolist() for each in given.max(-1))
+        columns.append([(name, (classes(name)[at], likely)) for at, likely in zip(where, sure, strict=True)])
+    return [dict(row) for row in zip(*columns, strict=True)]
 
 
 def _conv(width: int, out: int, stride: int = 1) -> nn.Conv2d:
@@ -175,25 +191,31 @@ def tensors(pictures: Sequence[Pixels]) -> Tensor:
     return stacked / 127.5 - 1
 
 
-def save(judge: Judge, folder: Path) -> None:
-    """Writes config.json and model.safetensors (bf16)."""
+def save(judge: nn.Module, config: Any, folder: Path) -> None:
+    """Writes config.json and model.safetensors (bf16) of a judge, of whatever kind."""
     weights = {name: t.bfloat16() for name, t in judge.state_dict().items() if t.is_floating_point()}
     safetensors_file.save(folder / safetensors_file.SINGLE, weights)
-    layout = {"reverie": 1, "judge": to_json(judge.config)}
+    layout = {"reverie": 1, "judge": to_json(config)}
     files.write(folder / "config.json", json.dumps(layout, indent=1))
 
 
 def load(folder: Path) -> Judge:
     """The judge in a folder, ready to answer."""
+    return read(Judge, JudgeConfig, folder, "image_judge.py")
+
+
+def read(build: Callable[[C], Network], config: type[C], folder: Path, recipe: str) -> Network:
+    """What `save` wrote, ready to answer. recipe: what makes it."""
     try:
         layout = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ReverieError(f"There is no judge in {folder}: run `python recipes/image_judge.py`.") from error
-    judge = Judge(from_json(JudgeConfig, layout.get("judge")))
+        raise ReverieError(f"There is no judge in {folder}: run `python recipes/{recipe}`.") from error
+    judge = build(from_json(config, layout.get("judge")))
     stored = safetensors_file.SafetensorsFile.open(folder / safetensors_file.SINGLE)
     wanted = {name: t for name, t in judge.state_dict().items() if t.is_floating_point()}
     judge.load_state_dict({name: stored.read(name) for name in wanted}, strict=False)
-    return judge.eval().requires_grad_(False)
+    judge.eval().requires_grad_(False)
+    return judge
 
 
 @functools.cache

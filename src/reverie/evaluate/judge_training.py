@@ -6,15 +6,16 @@ B batch, Q questions; pictures (B, 3, 128, 128) in [-1, 1]
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from reverie.data.scenes import Scenes
-from reverie.evaluate.judge import NONE, QUESTIONS, Judge, JudgeConfig, answers, tensors
+from reverie.evaluate.judge import NONE, QUESTIONS, Answers, Judge, JudgeConfig, answers, tensors
+from reverie.evaluate.motion_judge import MotionConfig
 
 IGNORED = -1  # the target of a question that is not asked
 BLEMISHED = 0.5  # the share of the pictures, from half of the way on
@@ -24,9 +25,9 @@ WEIGHTS = {"subject": 2.0, "other": 2.0, "relation": 2.0}  # the hardest questio
 
 @dataclass(frozen=True)
 class Learning:
-    """How long and how fast. pictures: in all."""
+    """How long and how fast. num: of pictures or clips, in all."""
 
-    pictures: int = 128_000
+    num: int = 128_000
     batch: int = 32
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.05
@@ -34,7 +35,7 @@ class Learning:
     seed: int = 0
 
     def rate(self, done: float) -> float:
-        """The learning rate after a share of the pictures: up in a line, then down a cosine."""
+        """The learning rate after a share of them: up in a line, then down a cosine."""
         if done < self.warm_up:
             return self.learning_rate * done / self.warm_up
         return self.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
@@ -56,30 +57,41 @@ def learn(judge: Judge, sources: Sequence[Scenes], learning: Learning) -> Iterat
     rng = torch.Generator().manual_seed(learning.seed + judge.config.pictures)
     judge.requires_grad_(True)
     judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # its annotation lacks this
-    optimizer = _optimizer(judge, learning)
-    for start in range(0, learning.pictures, learning.batch):
-        done = (start + learning.batch) / learning.pictures
-        for group in optimizer.param_groups:
-            group["lr"] = learning.rate(done)
+    step = Stepper(judge, learning)
+    for start in range(0, learning.num, learning.batch):
+        done = (start + learning.batch) / learning.num
         seen = judge.config.pictures
         clean = batch(sources, judge.config, learning.seed, range(seen, seen + learning.batch))
-        loss = _loss(judge.train(), spoil(blemish(clean, done, rng), judge.config, rng))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(judge.parameters(), 2.0)
-        optimizer.step()
+        lesson = spoil(blemish(clean, done, rng), judge.config, rng)
+        loss = step(lesson.pictures, lesson.targets, done)
         judge.config = replace(judge.config, pictures=seen + learning.batch)
-        yield float(loss.detach())
+        yield loss
 
 
-def _optimizer(judge: Judge, learning: Learning) -> torch.optim.Optimizer:
-    """Matrices decay, biases and the weights of norms do not."""
-    decays = {True: learning.weight_decay, False: 0.0}
-    groups = [
-        {"params": [weight for weight in judge.parameters() if (weight.ndim > 1) == kind], "weight_decay": decay}
-        for kind, decay in decays.items()
-    ]
-    return torch.optim.AdamW(groups, betas=(0.9, 0.98))
+class Stepper:
+    """Makes a judge, of whatever kind, a little better with each batch. Matrices decay, biases and norms do not."""
+
+    def __init__(self, judge: nn.Module, learning: Learning) -> None:
+        self._judge, self._learning = judge, learning
+        decays = {True: learning.weight_decay, False: 0.0}
+        groups = [
+            {"params": [weight for weight in judge.parameters() if (weight.ndim > 1) == kind], "weight_decay": decay}
+            for kind, decay in decays.items()
+        ]
+        self._optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
+
+    def __call__(self, shown: Tensor, targets: Tensor, done: float) -> float:
+        """The loss on a batch, of which it has learnt then. done: which share of all has been seen."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._learning.rate(done)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = self._judge.train()(shown)
+        loss = _loss(logits, targets)
+        self._optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._judge.parameters(), 2.0)
+        self._optimizer.step()
+        return float(loss.detach())
 
 
 def batch(sources: Sequence[Scenes], config: JudgeConfig, seed: int, indices: Sequence[int]) -> Batch:
@@ -91,20 +103,18 @@ def batch(sources: Sequence[Scenes], config: JudgeConfig, seed: int, indices: Se
     )
 
 
-def targets(given: dict[str, str | None], config: JudgeConfig) -> Tensor:
+def targets(given: Answers, config: JudgeConfig | MotionConfig) -> Tensor:
     """Answers as numbers of classes (Q,)."""
-    pairs = [(given[name], config.classes(name)) for name in QUESTIONS]
+    pairs = [(answer, config.classes(name)) for name, answer in given.items()]
     return torch.tensor([IGNORED if answer is None else classes.index(answer) for answer, classes in pairs])
 
 
-def _loss(judge: Judge, lesson: Batch) -> Tensor:
-    """The mean over all questions, each over the pictures for which it is asked."""
-    with torch.autocast("cpu", torch.bfloat16):
-        logits = judge(lesson.pictures)
+def _loss(logits: Mapping[str, Tensor], targets: Tensor) -> Tensor:
+    """The mean over all questions, each over those of which it is asked."""
     losses = []
-    for at, name in enumerate(QUESTIONS):
-        asked = (lesson.targets[:, at] != IGNORED).sum().clamp(min=1)
-        nats = F.cross_entropy(logits[name].float(), lesson.targets[:, at], ignore_index=IGNORED, reduction="sum")
+    for right, (name, given) in zip(targets.unbind(1), logits.items(), strict=True):
+        asked = (right != IGNORED).sum().clamp(min=1)
+        nats = F.cross_entropy(given.float(), right, ignore_index=IGNORED, reduction="sum")
         losses.append(WEIGHTS.get(name, 1.0) * nats / asked)
     return torch.stack(losses).mean()
 

@@ -7,7 +7,7 @@ what it gets wrong there is the judge's own share of the errors.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reverie.data.caption import WITH
@@ -127,23 +127,29 @@ def score_drawer(
 
 def verdicts(judge: Judge, pictures: Sequence[Pixels], scenes: Sequence[Scene]) -> list[Verdict]:
     """What the judge says of each picture as a picture of its scene."""
-    return [_verdict(given, scene) for given, scene in zip(judge.ask(pictures), scenes, strict=True)]
+    return [verdict(given, accepted(scene)) for given, scene in zip(judge.ask(pictures), scenes, strict=True)]
 
 
-def _verdict(given: dict[str, tuple[str, float]], scene: Scene) -> Verdict:
-    accepted = {name: {answer} for name, answer in answers(scene).items() if answer is not None}
+def accepted(scene: Scene) -> dict[str, set[str]]:
+    """The right answers to each question that is asked of a picture of a scene."""
+    right = {name: {answer} for name, answer in answers(scene).items() if answer is not None}
     if scene.relation == "next to":  # on which side was not said
-        accepted["relation"] = {"left of", "right of"}
+        right["relation"] = {"left of", "right of"}
+    return right
+
+
+def verdict(given: Mapping[str, tuple[str, float]], accepted: Mapping[str, Collection[str]]) -> Verdict:
+    """What a judge says. given: answers and how sure they are; accepted: the right ones of what is asked."""
     said = {name: given[name][0] for name in accepted}
     sure = {name: given[name][1] for name in accepted}
     right = {name: said[name] in accepted[name] and sure[name] >= SURE for name in accepted}
     return Verdict(said, sure, right)
 
 
-def table(judged: Sequence[Verdict]) -> Table:
-    """How often each question is answered as the scene says, where it is asked."""
+def table(judged: Sequence[Verdict], questions: Sequence[str] = QUESTIONS) -> Table:
+    """How often each question is answered as it should be, where it is asked."""
     counts = {}
-    for name in QUESTIONS:
+    for name in questions:
         marks = [verdict.right[name] for verdict in judged if name in verdict.right]
         counts[name] = Count(sum(marks), len(marks))
     return {**counts, ALL: Count(sum(verdict.all_right for verdict in judged), len(judged))}
@@ -152,12 +158,13 @@ def table(judged: Sequence[Verdict]) -> Table:
 def lines(columns: dict[str, Table]) -> list[list[str]]:
     """A table for people: a header, then for each question the share and its interval in every column."""
     rows = [["", *columns]]
-    for name in (*QUESTIONS, ALL):
-        cells = [_cell(table[name]) for table in columns.values()]
+    for name in next(iter(columns.values())):
+        cells = [cell(table[name]) for table in columns.values()]
         rows.append([name.replace("_", " "), *cells])
     return rows
 
 
-def _cell(count: Count) -> str:
+def cell(count: Count) -> str:
+    """A share with its interval."""
     low, high = count.interval
     return f"{count.share:6.1%} ({low:.0%} to {high:.0%})" if count.asked else "not asked"

@@ -15,17 +15,19 @@ from pydantic.json_schema import models_json_schema
 from starlette.middleware.cors import CORSMiddleware
 
 from reverie.hub import paths
-from reverie.serve import api, errors, exhibits, lessons, music, openai, pages, quiz
+from reverie.serve import api, errors, exhibits, lessons, music, openai, pages, quiz, video
 from reverie.serve.jobs import Jobs
 from reverie.serve.metrics import CONTENT_TYPE, Metrics, Watch
 from reverie.serve.models import Models
 from reverie.serve.security import Guard, Settings
 from reverie.serve.shapes import DoneEvent, FailureReply, Health, Job, JobList, PullEvent, StepEvent
 from reverie.serve.shapes_train import TrainPoint, TrainRun
+from reverie.serve.shapes_video import VideoRequestBody
 from reverie.serve.store import Store
 from reverie.serve.training import Training
 
-EVENTS = (StepEvent, DoneEvent, Job, JobList, PullEvent, TrainPoint, TrainRun, FailureReply)  # of streams
+# Events of streams, and what is read by hand.
+BESIDE = (StepEvent, DoneEvent, Job, JobList, PullEvent, TrainPoint, TrainRun, FailureReply, VideoRequestBody)
 STUCK_SECONDS = 30.0  # without a sign of life of the worker
 
 
@@ -47,6 +49,7 @@ def create_app(worker: Any, store: Store, *, settings: Settings, home: Path | No
     app.include_router(music.router)
     app.include_router(openai.router)
     app.include_router(quiz.router)
+    app.include_router(video.router)
     _add_health(app)
     pages.add(app, Path(str(resources.files("reverie.serve") / "studio")))
     errors.explain_errors(app)
@@ -95,10 +98,10 @@ def _add_health(app: FastAPI) -> None:
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document, with the events of streams among its schemas."""
+    """The OpenAPI document, with what no route declares among its schemas."""
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, routes=app.routes)
-        kinds = [(kind, "serialization") for kind in EVENTS]
+        kinds = [(kind, "serialization") for kind in BESIDE]
         _, schemas = models_json_schema(kinds, ref_template="#/components/schemas/{model}")  # type: ignore[arg-type]
         known = document["components"]["schemas"]
         document["components"]["schemas"] = schemas["$defs"] | known

@@ -49,6 +49,7 @@ class Live:
     began: float = field(default_factory=time.monotonic)
     model: Any = None  # once it has begun
     last: Step | None = None  # that was taken
+    before: Any = None  # of a clip: the one that it goes on from
     task: asyncio.Task[None] | None = None
 
 
@@ -61,6 +62,7 @@ class Jobs:
         self._live: dict[str, Live] = {}
         self._wake = asyncio.Event()
         self._changed = asyncio.Event()
+        self._turn = asyncio.Lock()  # of whoever begins a job that waits, or cancels it
         self._line: asyncio.Task[None] | None = None
         self._ending = self._interrupting = False
 
@@ -160,15 +162,16 @@ class Jobs:
 
     async def cancel(self, job: str) -> Job:
         """Cancels a job that waits or runs; one that has ended stays as it is."""
-        found = await self.find(job)
-        live = self._live.get(job)
+        async with self._turn:
+            found = await self.find(job)
+            live = self._live.get(job)
+            if live is None and found.state == "queued":
+                await asyncio.to_thread(self.store.change_job, job, state="cancelled", ended=time.time())
+                self._change()
         if live is not None:
             live.ticket.cancel()
             if live.task is not None:
                 await asyncio.wait([live.task], timeout=5)
-        elif found.state == "queued":
-            await asyncio.to_thread(self.store.change_job, job, state="cancelled", ended=time.time())
-            self._change()
         return await self.find(job)
 
     async def forget(self, job: str) -> None:
@@ -222,8 +225,13 @@ class Jobs:
             await asyncio.to_thread(self.store.change_job, job.id, state="failed", ended=time.time(), error=str(error))
             self._change()
             return
-        await asyncio.to_thread(self.store.change_job, job.id, state="running", started=time.time())
-        task = self._begin(live)
+        async with self._turn:
+            now = await asyncio.to_thread(self.store.job, job.id)
+            if now is None or now.state != "queued":  # it was cancelled meanwhile
+                live.ticket.cancel()
+                return
+            await asyncio.to_thread(self.store.change_job, job.id, state="running", started=time.time())
+            task = self._begin(live)
         await asyncio.wait([task])
 
     async def _submit(self, job: Job) -> Live:
@@ -236,7 +244,7 @@ class Jobs:
         if self.log_prompts:
             log.info("asked", extra={"facts": {"job": job.id, "model": name, "prompt": asked.shown}})
         ticket = await self._ticket(job.request, path, asked)
-        return Live(job, name, path, asked.shown, ticket, stream.Feed(job.id))
+        return Live(job, name, path, asked.shown, ticket, stream.Feed(job.id), before=asked.before)
 
     async def _ticket(self, request: GenerateRequest, path: str, asked: making.Asked) -> Any:
         if request.task == "summarize" and request.prompt is not None:
@@ -246,7 +254,7 @@ class Jobs:
 
     def _asked(self, request: GenerateRequest, name: str) -> making.Asked:
         """What the model `name` is asked; a `ReverieError` for what it cannot be."""
-        return making.fitting(making.asked(request), request, name, self.models.kind(name))
+        return making.fitting(making.asked(request), request, name, self.models.kind(name), self.store)
 
     def _name(self, request: GenerateRequest) -> str:
         return self.models.default(request.modality) if request.model is None else request.model

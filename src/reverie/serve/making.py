@@ -1,7 +1,7 @@
 """Making: from a request to what the model is asked, and from its steps to events and the finished thing.
 
 No medium is known here by name: what has "text" in a step's info is told as text, and whatever decodes to a picture is
-shown as one. What a tune becomes beyond that is the matter of `scores.py`.
+shown as one. What a tune or a clip becomes beyond that is the matter of `scores.py` and `clips.py`.
 """
 
 from __future__ import annotations
@@ -13,33 +13,37 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from reverie import drawing, media, tasks
 from reverie.hub.paths import shown_name
-from reverie.serve import scores, stream
-from reverie.serve.shapes import GenerateRequest, StepEvent, Timing, TokenView
+from reverie.serve import clips, scores, stream
+from reverie.serve.shapes import MOST_PICTURE_CHARS, GenerateRequest, StepEvent, Timing, TokenView
 from reverie.serve.store import Made
 from reverie.types import Artifact, ImageRequest, LMRequest, Message, Request, ReverieError, Step
 
 if TYPE_CHECKING:
     from reverie.composing import Composed
     from reverie.engine import Model
+    from reverie.moving import Clip
     from reverie.serve.jobs import Live
+    from reverie.serve.store import Store
 
 MOST_KEPT_STEPS = 200
-PICTURES = ("init", "mask")  # settings that are pictures
+PICTURES = ("init", "mask", "last")  # settings that are pictures
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What the model is asked. shown: the prompt as a person knows it."""
+    """What the model is asked. shown: the prompt as a person knows it. before: the clip that is gone on from."""
 
     prompt: Any
     settings: Mapping[str, Any]
     shown: str
+    before: Clip | None = None
 
 
 def asked(request: GenerateRequest) -> Asked:
@@ -62,11 +66,14 @@ def asked(request: GenerateRequest) -> Asked:
     return Asked(_in_words(request), {**tasks.SETTINGS[request.task], **given}, request.prompt)
 
 
-def fitting(asked: Asked, request: GenerateRequest, name: str, kind: type[Request]) -> Asked:
+def fitting(asked: Asked, request: GenerateRequest, name: str, kind: type[Request], store: Store) -> Asked:
     """The same for a model that can be asked for a `kind`; a `ReverieError` for what is none of its business."""
     if kind is not LMRequest and (request.task is not None or request.messages is not None):
         what = "talk" if request.task is None else f"do the task {request.task!r}"
         raise ReverieError(f"{name} cannot {what}: choose a model that writes texts, or give it a prompt alone.")
+    if clips.animates(kind):
+        settings, before = clips.asked(asked.prompt, asked.settings, partial(clips.film, store))
+        return replace(asked, settings=settings, before=before)
     if not scores.composes(kind):
         return asked
     scores.check(asked.prompt, asked.settings)
@@ -120,11 +127,19 @@ def decode_picture(text: str) -> np.ndarray:
 def _setting(name: str, text: str) -> np.ndarray:
     """A picture as the setting takes it; of a mask, how light it is."""
     picture = decode_picture(text)
-    return picture if name == "init" else picture.mean(axis=2).round().astype(np.uint8)
+    return picture.mean(axis=2).round().astype(np.uint8) if name == "mask" else picture
 
 
 def _reencoded(text: str) -> str:
-    return f"data:image/png;base64,{base64.b64encode(media.to_png(decode_picture(text))).decode()}"
+    fresh = data_url(decode_picture(text))
+    if len(fresh) > MOST_PICTURE_CHARS:  # what is kept must be readable again
+        raise ReverieError("A picture is too large to be kept with what is asked for: make it smaller.")
+    return fresh
+
+
+def data_url(picture: media.Picture) -> str:
+    """A picture as a PNG in a data: URL, with nothing else."""
+    return f"data:image/png;base64,{base64.b64encode(media.to_png(picture)).decode()}"
 
 
 async def make(live: Live, worker: Any) -> Made | None:
@@ -177,33 +192,46 @@ class Maker:
         assert self.model is not None
         return stream.token_view(step.info, self.model.medium.tokenizer) if "top_logprobs" in step.info else None
 
-    def _preview(self, step: Step) -> dict[str, str | None]:
+    def _preview(self, step: Step) -> dict[str, Any]:
         """The guess, and the noisy state if wished, as small pictures; of what cannot be seen, nothing."""
-        assert self.model is not None
-        guess = stream.small(self.model.medium.decode(step.guess))
+        guess = self._seen(step.guess)
         if guess is None:
             return {}
-        noisy = stream.small(self.model.medium.decode(step.state)) if self.live.job.request.noisy else None
+        noisy = self._seen(step.state) if self.live.job.request.noisy else None
         every = math.ceil(step.total / MOST_KEPT_STEPS)
         if self.live.job.request.keep_steps and (step.index % every == 0 or step.index == step.total):
             self._kept.append((guess, noisy))
-        return {"image": stream.data_url(guess), "noisy": stream.data_url(noisy)}
+        frames = getattr(self.live.ticket.request, "frames", None)
+        return {"image": stream.data_url(guess), "noisy": stream.data_url(noisy), "frames": frames}
+
+    def _seen(self, x: Any) -> bytes | None:
+        """A guess or a noisy state as a small picture; of a clip, all frames."""
+        assert self.model is not None
+        if clips.animates(self.model.medium.request):
+            return clips.preview(self.model.medium.clip(x))
+        return stream.small(self.model.medium.decode(x))
 
     def made(self) -> Made:
         """The finished thing."""
         assert self.model is not None
         assert self.last is not None
-        about = thumbnail = None
+        about = thumbnail = frames = None
         if scores.composes(type(self.live.ticket.request)):
             tune = self._tune(self.model, self.last)
             artifact, about, thumbnail = scores.artifact(tune), scores.about(tune), scores.thumbnail(tune)
+        elif clips.animates(type(self.live.ticket.request)):
+            clip = clips.finished(
+                self.model, self.live.name, self.live.ticket.request, self.last.guess, self.live.before
+            )
+            artifact, about, thumbnail = clips.artifact(clip), clips.about(clip), clips.thumbnail(clip)
+            frames = clips.exact(clip)
         else:
             artifact = self._artifact(self.model, self.last)
             thumbnail = stream.small(artifact, stream.THUMBNAIL_PX)
         text, data = (artifact.data, None) if isinstance(artifact.data, str) else (None, artifact.data)
         return Made(
             model=self.live.name, modality=self.model.medium.name, media_type=artifact.media_type,
-            prompt=self.live.prompt, seed=self.live.ticket.request.seed, text=text, data=data,
+            prompt=self.live.prompt, seed=self.live.ticket.request.seed, text=text, data=data, frames=frames,
             seconds=time.monotonic() - self.live.began, thumbnail=thumbnail, steps=self._kept, about=about,
         )  # fmt: skip
 

@@ -18,7 +18,7 @@ from fastapi import APIRouter, Request
 
 from reverie import engine
 from reverie.hub.catalogue import catalogue
-from reverie.serve import openai_images, openai_map, openai_music, openai_responses, openai_run
+from reverie.serve import openai_images, openai_map, openai_music, openai_responses, openai_run, openai_videos
 from reverie.serve.errors import Refused
 from reverie.serve.models import READERS
 from reverie.serve.openai_map import Choice, Json, Prompt, Wrong, usage
@@ -314,3 +314,4 @@ def _base64(row: Any) -> str:
 router.include_router(openai_images.router)
 router.include_router(openai_music.router)
 router.include_router(openai_responses.router)
+router.include_router(openai_videos.router)

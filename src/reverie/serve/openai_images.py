@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
 
 from reverie import drawing, media
 from reverie.hub.paths import shown_name
 from reverie.serve import openai_map
+from reverie.serve.openai_form import read_form, schema
 from reverie.serve.openai_map import Json, Wrong
 from reverie.serve.openai_route import Route
 from reverie.serve.openai_run import Events, Served, events, find_model, merged, need, submit, unless_gone
@@ -28,8 +27,9 @@ if TYPE_CHECKING:
 
 router = APIRouter(route_class=Route, tags=["OpenAI"])
 
-PICTURE, MASK = ("image", "image[]"), "mask"  # names of files in a form
-MOST_FIELDS = 30
+MASK = "mask"  # a file in a form
+OTHER_NAMES = {"image[]": "image"}
+FORM = schema(EditRequest.model_fields, ("image", MASK), ("image", "prompt"))
 
 
 @dataclass(frozen=True)
@@ -49,47 +49,16 @@ async def generations(http: Request, body: PictureRequest) -> Any:
     return await _reply(http, await _begin(http, "image_generation", body, {}), body)
 
 
-def _form(request: Mapping[str, Any]) -> Json:
-    """What the form of /v1/images/edits holds, for the OpenAPI document."""
-    files = {name: {"type": "string", "format": "binary"} for name in ("image", "mask")}
-    plain = {name: {"type": "string"} for name in request}
-    return {"type": "object", "required": ["image", "prompt"], "properties": {**plain, **files}}
-
-
 @router.post(
     "/v1/images/edits",
-    openapi_extra={"requestBody": {"content": {"multipart/form-data": {"schema": _form(EditRequest.model_fields)}}}},
+    openapi_extra={"requestBody": {"content": {"multipart/form-data": {"schema": FORM}}}},
 )
 async def edits(http: Request) -> Any:
     """Changes a picture: all of it, or what is transparent in the mask."""
-    fields, files = await _read(http)
+    fields, files = await read_form(http, OTHER_NAMES, "image and prompt")
     body = openai_map.form_settings(fields)
     pictures = await asyncio.to_thread(_pictures, files)
     return await _reply(http, await _begin(http, "image_edit", body, pictures), body)
-
-
-async def _read(http: Request) -> tuple[dict[str, str], dict[str, bytes]]:
-    """The fields and the files of a form."""
-    fields: dict[str, str] = {}
-    files: dict[str, bytes] = {}
-    try:
-        async with http.form(max_files=2, max_fields=MOST_FIELDS) as form:
-            for name, value in form.multi_items():
-                if isinstance(value, UploadFile):
-                    _take(files, "image" if name in PICTURE else name, await value.read())
-                else:
-                    _take(fields, name, value)
-    except HTTPException as error:
-        raise Wrong(
-            f"The form cannot be read ({error.detail}): send multipart/form-data with image and prompt."
-        ) from error
-    return fields, files
-
-
-def _take(found: dict[str, Any], name: str, value: Any) -> None:
-    if name in found:
-        raise Wrong(f"The form has {name[:40]!r} twice: one is enough.", name[:40])
-    found[name] = value
 
 
 def _pictures(files: Mapping[str, bytes]) -> Json:

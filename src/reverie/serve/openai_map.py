@@ -141,14 +141,20 @@ def prompts(body: CompletionRequest) -> list[Prompt]:
 def drawing_settings(body: PictureRequest) -> Json:
     """The settings of `ImageRequest`."""
     given = {ours: getattr(body, theirs, None) for ours, theirs in DRAWING.items()}
-    if body.size not in (None, "auto"):
-        width, height = map(int, str(body.size).split("x"))
-        if width != height:
-            raise Wrong(f"size is {body.size}: pictures are square, such as {height}x{height}.", "size")
-        given["size_px"] = width
+    given["size_px"] = square(body.size, "pictures")
     if body.partial_images and not body.stream:
         raise Wrong("partial_images needs stream: set it to true.", "partial_images")
     return {name: value for name, value in given.items() if value is not None}
+
+
+def square(size: str | None, what: str) -> int | None:
+    """OpenAI's size -> the sides in pixels, or None of "auto"."""
+    if size in (None, "auto"):
+        return None
+    width, height = map(int, str(size).split("x"))
+    if width != height:
+        raise Wrong(f"size is {size}: {what} are square, such as {height}x{height}.", "size")
+    return width
 
 
 def form_settings(fields: Mapping[str, str]) -> EditRequest:

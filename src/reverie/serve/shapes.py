@@ -65,8 +65,9 @@ class Turn(Shape):
 class GenerationSettings(Shape):
     """How to make it; the fields of what the media can be asked for. Left out: what suits the model.
 
-    instrument, backing: who plays a tune, and whether a bass and chords go along. A setting that the model's medium
-    does not have is refused.
+    instrument, backing: who plays a tune, and whether a bass and chords go along. init: a picture to begin from; of a
+    clip, the first one, and last: the last one. extend: a clip of the gallery to go on from.
+    A setting that the model's medium does not have is refused.
     """
 
     seed: Annotated[int | None, bounded("seed")] = None
@@ -98,6 +99,11 @@ class GenerationSettings(Shape):
     free: bool | None = None
     instrument: Short | None = None
     backing: bool | None = None
+    frames: Annotated[int | None, bounded("frames")] = None
+    fps: Annotated[int | None, bounded("fps")] = None
+    loop: bool | None = None
+    last: Base64 | None = None
+    extend: Id | None = None
 
 
 class GenerateRequest(Shape):
@@ -108,6 +114,7 @@ class GenerateRequest(Shape):
     it stands (or, of messages, answered). context: the text to answer from, with task "ask".
     keep: whether the result goes to the gallery; keep_steps: its previews too, to scrub through later.
     noisy: whether previews show the noisy state besides the guess.
+    remix_of: the thing of which this is the same again with another prompt.
     """
 
     model: Short | None = None
@@ -120,6 +127,7 @@ class GenerateRequest(Shape):
     keep: bool = True
     keep_steps: bool = True
     noisy: bool = False
+    remix_of: Id | None = None
 
 
 class Candidate(Shape):
@@ -144,6 +152,7 @@ class StepEvent(Shape):
 
     text: what is new since the last event. tokens: the same, token by token, if `num_logprobs` was set.
     image, noisy: data: URLs of a small picture of the guess and of the noisy state. t: of diffusion, 1 noise, 0 done.
+    frames: of a clip, whose image and noisy show so many frames side by side.
     phase: "queued", then "prompt" while the prompt is read, then "making".
     """
 
@@ -157,6 +166,7 @@ class StepEvent(Shape):
     tokens: list[TokenView] | None = None
     image: str | None = None
     noisy: str | None = None
+    frames: int | None = None
 
 
 class Timing(Shape):

@@ -56,6 +56,7 @@ MIGRATIONS = (
         "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
     ),
     ("ALTER TABLE items ADD COLUMN about TEXT",),
+    ("ALTER TABLE items ADD COLUMN frames BLOB",),
 )
 
 MOST_ENDED_JOBS = 500  # that are remembered
@@ -69,7 +70,7 @@ _ITEM = (
 class Made:
     """A finished thing on its way into the gallery. steps: (guess, noisy state or None) as small pictures.
 
-    about: what more there is to tell of it, JSON values.
+    about: what more there is to tell of it, JSON values. frames: of a clip, all as they are, in one picture.
     """
 
     model: str
@@ -83,6 +84,7 @@ class Made:
     thumbnail: bytes | None
     steps: Sequence[tuple[bytes, bytes | None]] = field(default=())
     about: Mapping[str, Any] | None = None
+    frames: bytes | None = None
 
 
 class Store(Database):
@@ -140,6 +142,16 @@ class Store(Database):
     def num_waiting(self) -> int:
         """How long the line is."""
         return int(self._rows("SELECT count(*) AS n FROM jobs WHERE state = 'queued'")[0]["n"])
+
+    def ids(self, modality: str) -> list[str]:
+        """Of all that was made of a medium, and of jobs that ask for it and have come to nothing yet, newest first."""
+        rows = self._rows(
+            "SELECT id, created FROM jobs WHERE state != 'done' AND json_extract(request, '$.modality') = ?1"
+            " UNION ALL SELECT id, coalesce((SELECT created FROM jobs WHERE id = items.id), created) FROM items"
+            " WHERE modality = ?1 ORDER BY created DESC, id",
+            modality,
+        )
+        return [row["id"] for row in rows]
 
     def order_jobs(self, wished: Sequence[str]) -> None:
         """Puts the jobs that wait in the order wished; those left out come after, as they were."""
@@ -203,6 +215,11 @@ class Store(Database):
         found = self._rows("SELECT thumbnail FROM items WHERE id = ?", item)
         return found[0]["thumbnail"] if found else None
 
+    def frames(self, item: str) -> bytes | None:
+        """All frames of a clip as they are, in one picture."""
+        found = self._rows("SELECT frames FROM items WHERE id = ?", item)
+        return found[0]["frames"] if found else None
+
     def step(self, item: str, number: int, *, noisy: bool) -> bytes | None:
         """Preview `number` (from 0) as a small WebP."""
         found = self._rows("SELECT guess, noisy FROM steps WHERE item = ? AND number = ?", item, number)
@@ -262,11 +279,11 @@ def _insert(db: sqlite3.Connection, item: str, made: Made, request: GenerateRequ
     values = (
         item, time.time(), made.model, made.modality, made.media_type, made.prompt, made.seed, made.seconds,
         made.text, made.data, made.thumbnail, _compact(request),
-        None if made.about is None else json.dumps(made.about),
+        None if made.about is None else json.dumps(made.about), made.frames,
     )  # fmt: skip
     db.execute(
         "INSERT INTO items (id, created, model, modality, media_type, prompt, seed, seconds, text, data, thumbnail,"
-        " request, about) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " request, about, frames) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         values,
     )
     steps = [(item, number, guess, noisy) for number, (guess, noisy) in enumerate(made.steps)]

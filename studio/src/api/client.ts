@@ -41,6 +41,7 @@ export type TrainPoint = Shapes["TrainPoint"];
 export type TrainRequest = Shapes["TrainRequest"];
 export type TrainRun = Shapes["TrainRun"];
 export type TrainSample = Shapes["TrainSample"];
+export type VideoOptions = Shapes["VideoOptions"];
 export type View = Exhibit["views"][number];
 export type WholeLesson = Shapes["WholeLesson"];
 

@@ -1,6 +1,9 @@
 // A tune in the making: its words as they come, the score as it grows, and at the end its sound.
 import { api, data, generate, isAbort, message, type GenerateRequest, type Score } from "../api/client";
 
+const WHOLE_PX = 760; // of a score that is as wide as a page; in more room it is only larger
+const STEP_PX = 36; // a score is laid out anew for a room that differs by so much
+
 export interface About {
   title: string;
   rhythm: string;
@@ -14,6 +17,7 @@ export interface About {
   assumed: Record<string, string>;
   corrected: number;
   asked: number;
+  brought_home?: boolean; // tunes made before there was a cadence do not tell
 }
 
 export class Composing {
@@ -29,6 +33,7 @@ export class Composing {
   #run: AbortController | null = null;
   #isDrawing = false;
   #isDue = false;
+  #width = Math.min(innerWidth, WHOLE_PX); // px of the score
 
   get running(): boolean {
     return this.state === "running";
@@ -101,16 +106,32 @@ export class Composing {
     this.#isDrawing = true;
     do {
       this.#isDue = false;
-      const score = await data(api.GET("/api/jobs/{job}/score", { params: { path: { job } }, signal })).catch(() => null);
+      const params = { path: { job }, query: { width_px: this.#width } };
+      const score = await data(api.GET("/api/jobs/{job}/score", { params, signal })).catch(() => null);
       if (signal.aborted || this.item !== null) break;
       if (score !== null) this.score = score;
     } while (this.#isDue);
     this.#isDrawing = false;
   }
 
+  /** Lays the score out for the room it has. */
+  fit(px: number): void {
+    const width = Math.min(px, WHOLE_PX);
+    if (Math.abs(width - this.#width) < STEP_PX) return;
+    this.#width = width;
+    const [item, run] = [this.item, this.#run];
+    if (item !== null && this.state === "done" && run !== null) void this.#engrave(item, run.signal).catch(() => undefined);
+  }
+
   async #show(item: string, signal: AbortSignal): Promise<void> {
-    this.score = await data(api.GET("/api/gallery/{item}/score", { params: { path: { item } }, signal }));
+    await this.#engrave(item, signal);
     void this.#play(item, signal);
+  }
+
+  async #engrave(item: string, signal: AbortSignal): Promise<void> {
+    const params = { path: { item }, query: { width_px: this.#width } };
+    const score = await data(api.GET("/api/gallery/{item}/score", { params, signal }));
+    if (!signal.aborted) this.score = score;
   }
 
   /** Fetches the sound whole: from memory one can jump to any place in it. */

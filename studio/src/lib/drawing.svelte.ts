@@ -1,6 +1,8 @@
-// Pictures in the making: one, several with seeds in a row, or a table of settings. One after another.
+// Pictures and clips in the making: one, several with seeds in a row, or a table of settings. One after another.
 import { api, data, generate, isAbort, message, type GenerateRequest, type Item } from "../api/client";
+import type { ClipAbout } from "./clip";
 
+/** How it looked after a step; of a clip, all its frames side by side. */
 export interface Frame {
   image: string;
   noisy: string | null;
@@ -16,6 +18,9 @@ export class Cell {
   item = $state<string | null>(null);
   seed = $state<number | null>(null);
   url = $state<string | null>(null);
+  /** Of a clip: how many frames stand side by side, and once it is finished what there is to tell of it. */
+  across = $state(1);
+  about = $state.raw<ClipAbout | null>(null);
 
   constructor(readonly request: GenerateRequest) {
     this.seed = request.settings?.seed ?? null;
@@ -35,12 +40,14 @@ export class Cell {
           this.total = step.total;
           this.secondsLeft = step.seconds_left ?? null;
           if (!step.image) return;
+          this.across = step.frames ?? 1;
           this.frames.push({ image: step.image, noisy: step.noisy ?? null });
           this.at = this.frames.length;
         },
         signal,
       );
       [this.item, this.seed, this.url] = [done.item, done.seed, done.url ?? null];
+      this.about = (done.about ?? null) as ClipAbout | null;
       this.state = done.state === "done" ? "done" : "stopped";
     } catch (error) {
       this.state = isAbort(error) ? "stopped" : "failed";
@@ -76,8 +83,8 @@ export class Drawing {
     this.#run?.abort();
   }
 
-  /** Shows a picture of the gallery, with its way from static if that was kept. */
-  async open(id: string): Promise<void> {
+  /** Shows something of the gallery, with its way from static if that was kept; gives what was asked for to get it. */
+  async open(id: string): Promise<GenerateRequest> {
     const params = { params: { path: { item: id } } };
     const [item, request] = await Promise.all([
       data(api.GET("/api/gallery/{item}", params)),
@@ -85,6 +92,7 @@ export class Drawing {
     ]);
     this.cells = [cellOf(item, request)];
     this.shown = 0;
+    return request;
   }
 }
 
@@ -95,10 +103,13 @@ export function framesOf(item: Item, noisy: boolean): Frame[] {
   return Array.from({ length: item.num_steps }, frame);
 }
 
-function cellOf(item: Item, request: GenerateRequest): Cell {
+/** Something of the gallery, as if it had just been made. */
+export function cellOf(item: Item, request: GenerateRequest): Cell {
   const cell = new Cell(request);
   cell.frames = framesOf(item, request.noisy === true);
-  if (cell.frames.length === 0) cell.frames = [{ image: item.url, noisy: null }];
+  cell.about = item.modality === "video" ? ((item.about ?? null) as ClipAbout | null) : null;
+  if (cell.about !== null) cell.across = cell.about.frames - cell.about.before;
+  else if (cell.frames.length === 0) cell.frames = [{ image: item.url, noisy: null }];
   cell.at = cell.total = cell.frames.length;
   [cell.state, cell.item, cell.seed, cell.url] = ["done", item.id, item.seed, item.url];
   return cell;

@@ -18,16 +18,32 @@ export function insideUrl(exhibit: string, prompt: string, model: string | null,
 /** Where the exhibit of a question or a lesson is to be seen. */
 export const showUrl = (show: Show): string => insideUrl(show.name, show.prompt ?? "", null, show.options ?? {});
 
-/** Where one sees how something in the gallery was made. */
-export function madeUrl(item: Item, settings: Record<string, unknown> = {}): string {
+/** Where one sees how something in the gallery was made. words: of a tune, as its model writes them. */
+export function madeUrl(item: Item, settings: Record<string, unknown> = {}, words: readonly string[] = []): string {
+  if (item.modality === "music") return tuneUrl(item, words);
   if (item.text !== null) return insideUrl("flow", `${item.prompt} ${item.text}`, item.model);
+  if (item.modality === "video") return animatedUrl(item.prompt, item.model, item.seed, settings);
   return drawnUrl(item.prompt, item.model, item.seed, settings);
+}
+
+/** Where one sees what its model might have written instead of each note; the words of a tune are asked for whole. */
+function tuneUrl(item: Item, words: readonly string[]): string {
+  return `/inside?${new URLSearchParams({ exhibit: "music-next", prompt: words.join(" "), model: item.model }).toString()}`;
 }
 
 /** Where one sees how a picture came about. */
 export function drawnUrl(prompt: string, model: string | null, seed: number | null, settings: Record<string, unknown> = {}): string {
-  const kept = Object.fromEntries(["steps", "guidance", "sampler"].map((name) => [name, (settings[name] ?? null) as Value]));
-  return insideUrl("denoising", prompt, model, { ...kept, seed });
+  return insideUrl("denoising", prompt, model, { ...kept(settings), seed });
+}
+
+/** Where one sees how a clip came about. */
+export function animatedUrl(prompt: string, model: string | null, seed: number | null, settings: Record<string, unknown> = {}): string {
+  return insideUrl("video-denoising", prompt, model, { ...kept(settings, "frames"), seed });
+}
+
+/** Those of the settings that an exhibit has as options too. */
+function kept(settings: Record<string, unknown>, ...more: string[]): Options {
+  return Object.fromEntries(["steps", "guidance", "sampler", ...more].map((name) => [name, (settings[name] ?? null) as Value]));
 }
 
 /** What an address says of an exhibit's options; a value that does not fit is left out. */

@@ -1,7 +1,7 @@
 // The pages: where each is, what it is called, what the server must have for it, and where its code lies.
 import type { Component } from "svelte";
 
-type Title = `nav.${"home" | "write" | "draw" | "compose" | "queue" | "gallery" | "inside" | "learn" | "quiz" | "models" | "train"}`;
+type Title = `nav.${"home" | "write" | "draw" | "animate" | "compose" | "queue" | "gallery" | "inside" | "learn" | "quiz" | "models" | "train"}`;
 
 export interface Page {
   path: string;
@@ -17,6 +17,7 @@ const HOME: Page = { path: "/", title: "nav.home", group: "home", feature: null,
 export const PAGES: readonly Page[] = [
   { path: "/write", title: "nav.write", group: "make", feature: "generate", load: () => import("../pages/Write.svelte") },
   { path: "/draw", title: "nav.draw", group: "make", feature: "generate", load: () => import("../pages/Draw.svelte") },
+  { path: "/animate", title: "nav.animate", group: "make", feature: "video", load: () => import("../pages/Animate.svelte") },
   { path: "/compose", title: "nav.compose", group: "make", feature: "music", load: () => import("../pages/Compose.svelte") },
   { path: "/queue", title: "nav.queue", group: "make", feature: "jobs", load: () => import("../pages/Queue.svelte") },
   { path: "/gallery", title: "nav.gallery", group: "make", feature: "gallery", load: () => import("../pages/Gallery.svelte") },

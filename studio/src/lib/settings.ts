@@ -2,7 +2,7 @@
 import type { GenerateRequest, Settings } from "../api/client";
 import type { Key } from "./i18n";
 
-export type Name = "temperature" | "top_p" | "min_p" | "top_k" | "repetition_penalty" | "max_tokens" | "steps" | "guidance" | "strength";
+export type Name = "temperature" | "top_p" | "min_p" | "top_k" | "repetition_penalty" | "max_tokens" | "steps" | "guidance" | "strength" | "frames" | "fps";
 
 export interface Dial {
   name: Name;
@@ -28,20 +28,25 @@ export const TEMPERATURE = dial("temperature", 0, 2, 0.05, 0.9);
 export const STEPS = dial("steps", 1, 60, 1, 20);
 export const GUIDANCE = dial("guidance", 0, 12, 0.25, 4);
 export const STRENGTH = dial("strength", 0.05, 1, 0.05, 0.6);
+export const FRAMES = dial("frames", 2, 16, 1, 16);
+export const FPS = dial("fps", 2, 24, 1, 8);
 export const PICTURE_DIALS: readonly Dial[] = [STEPS, GUIDANCE];
 
 function dial(name: Name, least: number, most: number, step: number, start: number): Dial {
   return { name, label: `dial.${name}`, help: `dial.${name}.help`, least, most, step, start };
 }
 
-const NUMBERS = ["seed", "temperature", "top_p", "min_p", "top_k", "repetition_penalty", "max_tokens", "steps", "guidance", "strength", "size_px", "bars", "tempo_bpm"] as const;
+const NUMBERS = ["seed", "temperature", "top_p", "min_p", "top_k", "repetition_penalty", "max_tokens", "steps", "guidance", "strength", "size_px", "bars", "tempo_bpm", "frames", "fps"] as const;
 /** What may be wished of a tune in a word. */
 export const TUNE_WORDS = ["key", "metre", "rhythm", "instrument"] as const;
-const WORDS = ["sampler", "negative", ...TUNE_WORDS] as const;
+/** `begin`: the bars that a tune goes on from, as ABC; `extend`: the clip that a clip goes on from. */
+const WORDS = ["sampler", "negative", "begin", "extend", ...TUNE_WORDS] as const;
+const FLAGS = ["backing", "loop"] as const;
 
 /** What the query of a URL says of settings; what is not a number is left out. */
 export function settingsOf(query: URLSearchParams): Settings {
-  const found: Record<string, number | string | boolean> = query.get("backing") === "1" ? { backing: true } : {};
+  const found: Record<string, number | string | boolean> = {};
+  for (const name of FLAGS) if (query.get(name) === "1") found[name] = true;
   for (const name of NUMBERS) {
     const value = query.get(name);
     if (value !== null && value.trim() !== "" && Number.isFinite(Number(value))) found[name] = Number(value);
@@ -57,7 +62,8 @@ export function settingsOf(query: URLSearchParams): Settings {
 export function queryOf(settings: Settings): Record<string, string | number | null> {
   const named = settings as Record<string, unknown>;
   const entries = [...NUMBERS, ...WORDS].map((name) => [name, (named[name] as string | number | null | undefined) ?? null] as const);
-  return { ...Object.fromEntries(entries), backing: settings.backing === true ? "1" : null };
+  const flags = FLAGS.map((name) => [name, settings[name] === true ? "1" : null] as const);
+  return { ...Object.fromEntries(entries), ...Object.fromEntries(flags) };
 }
 
 /** The URL that shows a picture's request again. Pictures that it began from do not fit in a URL. */
@@ -68,6 +74,17 @@ export function drawUrl(request: GenerateRequest, seed: number | null): string {
 /** The URL that shows a tune's request again; with `item`, the tune too. */
 export function composeUrl(request: GenerateRequest, seed: number | null, item: string | null = null): string {
   return url("/compose", request, seed) + (item === null ? "" : `&item=${encodeURIComponent(item)}`);
+}
+
+/** Where a picture of the gallery is set in motion. */
+export const fromUrl = (item: string, prompt: string): string => `/animate?${new URLSearchParams({ from: item, prompt }).toString()}`;
+
+/** Where a clip of the gallery is gone on from. */
+export const extendUrl = (item: string, prompt: string): string => `/animate?${new URLSearchParams({ extend: item, prompt }).toString()}`;
+
+/** The URL that shows a clip's request again; with `item`, the clip too. Pictures that it began from do not fit. */
+export function animateUrl(request: GenerateRequest, seed: number | null, item: string | null = null): string {
+  return url("/animate", request, seed) + (item === null ? "" : `&item=${encodeURIComponent(item)}`);
 }
 
 function url(path: string, request: GenerateRequest, seed: number | null): string {

@@ -1,5 +1,6 @@
 // Every word of the studio, in English. To translate: copy these files, change the right-hand sides, keep the keys.
 import learning from "./en.learning";
+import moving from "./en.moving";
 
 const en = {
   name: "Reverie",
@@ -81,7 +82,7 @@ const en = {
   "home.nopicture": "No model that draws is here yet.",
   "home.train": "Train one.",
   "home.drawmore": "Draw more →",
-  "home.after": "Text, code, answers and tunes come from the first idea, pictures from the second. Everything else here is a way to use them:",
+  "home.after": "Text, code, answers and tunes come from the first idea, pictures and clips from the second. Everything else here is a way to use them:",
   "bars.label": "What could come next",
   "bars.pick": "{word}, {share}: go on with this",
 
@@ -277,8 +278,10 @@ const en = {
   "compose.assumed": "The words left open, so the model chose: {what}.",
   "compose.assumed.one": "{what} {value}",
   "compose.kept": "The bars before the one you chose were kept.",
-  "compose.corrected": "At {corrected} of {asked} notes and lines the likeliest choice would have broken a bar or a repeat, and another was taken.",
-  "compose.corrected.none": "Not once did a bar or a repeat have to be mended.",
+  "compose.begin.drop": "Keep no bars",
+  "compose.corrected": "At {corrected} of {asked} notes and lines the likeliest choice would have broken a bar, a repeat or the form, and another was taken.",
+  "compose.corrected.none": "Not once did a bar, a repeat or the form have to be mended.",
+  "compose.home": "The last bar was led home to the tonic.",
   "compose.files": "Files of the tune",
   "compose.save": "Save as",
   "compose.file.wav": "Sound, as it is",
@@ -365,6 +368,7 @@ const en = {
   "curve.loss": "loss",
   "curve.held": "loss on what it never saw",
   ...learning,
+  ...moving,
 };
 
 export type Key = keyof typeof en;
