@@ -1,4 +1,4 @@
-"""Makes docs/clips.png with the animator that ships: python docs/clips.py.
+"""Makes docs/clips.png with an animator: python docs/clips.py MODEL.
 
 16 prompts with pairs that training never shows, as they come, and one clip for each, eight frames of it; nothing is
 chosen afterwards.
@@ -6,6 +6,7 @@ chosen afterwards.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import reverie
@@ -21,9 +22,11 @@ FIRST = "a red panda riding a skateboard to the right"
 
 def main() -> None:
     """Animates, and writes the sheet."""
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
     source = Clips(datasets.build("scenes", 128), 128, "held_out", ("noto",))
     said = [FIRST, *(source.clip(SEED, index).caption for index in range(NUM - 1))]
-    animator = reverie.load("motion")
+    animator = reverie.load(sys.argv[1])
     clips = [animate(animator, prompt, seed=number).clip for number, prompt in enumerate(said)]
     files.write(Path(__file__).with_name("clips.png"), to_png(strips(clips, said)))
 

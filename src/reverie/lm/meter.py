@@ -25,18 +25,21 @@ class TooMuchError(Exception):
 
 
 class Meter:
-    """What a render may still spend: characters (or their like) made or read, and time."""
+    """What a render, in one thread, may still spend: characters (or their like) made or read, and seconds of a core.
+
+    Time on the clock would count against it what other programs do.
+    """
 
     def __init__(self, characters: int, seconds: float) -> None:
         self.left = characters
-        self.deadline = time.monotonic() + seconds
+        self.deadline = time.thread_time() + seconds
 
     def charge(self, cost: int) -> None:
         """Pays, or ends the render."""
         self.left -= cost
         if self.left < 0:
             raise TooMuchError("it makes or reads too much text")
-        if time.monotonic() > self.deadline:
+        if time.thread_time() > self.deadline:
             raise TooMuchError("it takes too long")
 
     def made(self, value: Any) -> Any:
