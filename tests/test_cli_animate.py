@@ -210,7 +210,9 @@ def test_without_a_model_of_its_own_it_says_so(run: Run, monkeypatch: pytest.Mon
     monkeypatch.setattr(catalogue, "catalogue", dict)
     status, out, err = run("animate", PROMPT, model=False)
     assert (status, out) == (1, "")
-    assert err == "Error: Reverie comes with no model for video: name one with -m, or train one.\n"
+    assert err == (
+        "Error: Reverie comes with no model for video: name one with -m, or train one (`reverie train video --help`).\n"
+    )
 
 
 def test_a_terminal_sees_how_far_it_is(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

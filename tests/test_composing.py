@@ -66,8 +66,9 @@ def test_a_tune_has_the_form_that_was_asked_for_and_closes_on_its_tonic(model: M
 
 
 def test_what_was_led_home_is_told_apart_from_what_was_corrected(model: Model) -> None:
-    made = [compose(model, "a short waltz in C", seed=seed) for seed in range(6)]
-    assert {one.brought_home for one in made} == {True, False}
+    led = (compose(model, "a jig of 8 bars in C", seed=seed).brought_home for seed in range(40))
+    first = next(led)
+    assert any(later != first for later in led)
     assert not compose(model, "a short waltz in C", seed=0, free=True).brought_home
 
 

@@ -46,7 +46,7 @@ def test_a_tune_is_seen_heard_and_saved(music: Studio) -> None:
     compose(music)
     page = music.page
     expect(page.locator(".score svg g.measure").first).to_be_visible()
-    expect(page.get_by_text(re.compile("^A jig in .*, 6/8"))).to_be_visible()
+    expect(page.get_by_text(re.compile("^Jig in .*, 6/8"))).to_be_visible()
     expect(page.get_by_text("so the model chose: key")).to_be_visible()
     expect(page.get_by_text("the likeliest choice would have broken a bar")).to_be_visible()
     page.locator("audio").evaluate("audio => { audio.currentTime = 1.5; }")
@@ -62,7 +62,7 @@ def test_a_tune_is_seen_heard_and_saved(music: Studio) -> None:
         expect(page.get_by_role("link", name=f".{kind}", exact=True)).to_be_visible()
     page.reload()  # the tune is in the address
     page.locator("audio").wait_for()
-    expect(page.get_by_text(re.compile("^A jig in .*, 6/8"))).to_be_visible()
+    expect(page.get_by_text(re.compile("^Jig in .*, 6/8"))).to_be_visible()
     assert music.wrong == []
 
 

@@ -89,7 +89,8 @@ def default_name(modality: str = "text") -> str:
     for name, found in catalogue().items():
         if found.default and found.modality == modality:
             return name
-    raise ReverieError(f"Reverie comes with no model for {modality}: name one with -m, or train one.")
+    how = f"name one with -m, or train one (`reverie train {modality} --help`)"
+    raise ReverieError(f"Reverie comes with no model for {modality}: {how}.")
 
 
 def entry(name: str) -> Entry:

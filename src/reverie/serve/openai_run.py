@@ -56,7 +56,8 @@ def _default(models: Models, kind: type[Request]) -> str:
     for medium in sorted(media, key=lambda medium: medium != usual):
         with suppress(Refused):
             return models.default(medium)
-    raise Wrong("No model that can do this is here: train one, or start the server with -m.", "model", status=409)
+    what = " or ".join(media)
+    raise Wrong(f"No model for {what} is here: train one, or start the server with -m.", "model", status=409)
 
 
 @dataclass(frozen=True)

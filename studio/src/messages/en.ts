@@ -87,7 +87,7 @@ const en = {
   "bars.pick": "{word}, {share}: go on with this",
 
   "models.none": "No model for this is here yet.",
-  "models.get": "Fetch one on the page Models.",
+  "models.get": "Fetch one on the page Models, or train one on the page Train.",
   "models.title": "Models",
   "models.lead": "A model is a folder on this machine. Once it is here, nothing you type leaves the machine.",
   "models.here": "On this machine",
@@ -273,7 +273,7 @@ const en = {
   "compose.note": "{pitch}, {place}, {seconds} s",
   "compose.looks": "Point at a note: those that the model looked at while it chose it are lit, the stronger the more.",
   "compose.tune": "tune",
-  "compose.told": "A {kind} in {key}, {metre}, {tempo} beats a minute, {time}, for {instrument}",
+  "compose.told": "{kind} in {key}, {metre}, {tempo} beats a minute, {time}, for {instrument}",
   "compose.told.backing": "with bass and chords",
   "compose.assumed": "The words left open, so the model chose: {what}.",
   "compose.assumed.one": "{what} {value}",
