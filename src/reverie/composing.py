@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from reverie import records
+from reverie import media, records
 from reverie.hub.soundfont import soundfont
 from reverie.notation import abc, marks, words
 from reverie.notation.harmony import Chord, chords
@@ -126,7 +126,7 @@ def written(made: Composed, suffix: str) -> bytes:
 
 def _abc(made: Composed) -> bytes:
     head, _, notes = abc.to_abc(made.tune).partition("\nM:")
-    mark = f"N:{marks.MADE_BY} ({marks.SOURCE_TYPE})\n%%{marks.RECORD} {marks.record_text(made.record)}"
+    mark = f"N:{marks.MADE_BY} ({marks.SOURCE_TYPE})\n%%{marks.RECORD} {media.record_text(made.record)}"
     return f"{head}\n{mark}\nM:{notes}".encode()
 
 
@@ -199,7 +199,7 @@ def read_record(data: bytes) -> dict[str, Any]:
         return read_midi_record(data)
     if data[:4] in (b"RIFF", b"OggS") or data[:3] == b"ID3":
         return read_sound_record(data)
-    lines = data[: marks.MAX_RECORD_CHARS + 4000].decode("utf-8", "replace").splitlines()
+    lines = data[: media.MAX_RECORD_CHARS + 4000].decode("utf-8", "replace").splitlines()
     mark = f"%%{marks.RECORD} "
     return marks.read_record_text(next((line.removeprefix(mark) for line in lines if line.startswith(mark)), None))
 

@@ -121,6 +121,14 @@ def xmp(record: Mapping[str, Any], more: str = "") -> str:
     return _XMP.format(source_type=_SOURCE_TYPE + kind, software=_xml(software), description=_xml(prompt), more=more)
 
 
+def record_text(record: Mapping[str, Any]) -> str:
+    """A record (JSON values) as ASCII text, which survives every file format; the same record, the same text."""
+    text = json.dumps(record, ensure_ascii=True, sort_keys=True)
+    if len(text) > MAX_RECORD_CHARS:
+        raise ReverieError(f"The record of how it was made is longer than {MAX_RECORD_CHARS:,} letters: shorten it.")
+    return text
+
+
 def read_record_text(words: object, kind: str) -> dict[str, Any]:
     """The record in the JSON `words` of a file; a `ReverieError` if they are none. kind: of file, like "a PNG"."""
     if not isinstance(words, str):

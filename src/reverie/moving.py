@@ -6,7 +6,6 @@ F frames, H height, W width. A clip is uint8 (F, H, W, 3), sRGB.
 from __future__ import annotations
 
 import io
-import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -94,7 +93,7 @@ def to_gif(clip: Clip, fps: float, record: Mapping[str, Any] | None = None) -> b
     durations = [
         10 * max(2, hundredths) for hundredths in _durations(len(clip), fps, 100)
     ]  # browsers slow down 1 to 10
-    words = {} if record is None else {"comment": _text(record).encode()}
+    words = {} if record is None else {"comment": media.record_text(record).encode()}
     data = _saved(images, "GIF", durations, palette=colours.getpalette(), **words)
     if record is None:
         return data
@@ -208,25 +207,15 @@ def suffix_of(data: bytes) -> str:
     raise ReverieError(f"The file is not a clip that Reverie made: give {KINDS}.")
 
 
-def _text(record: Mapping[str, Any]) -> str:
-    """A record as ASCII on one line, which survives every format."""
-    text = json.dumps(record, sort_keys=True)
-    if len(text) > media.MAX_RECORD_CHARS:
-        raise ReverieError(
-            f"The record of the clip is longer than {media.MAX_RECORD_CHARS:,} letters: shorten the prompt."
-        )
-    return text
-
-
 def _tags(record: Mapping[str, Any]) -> dict[str, str]:
     """Of an MP4: players show the title, and a program that copies the film into another file keeps them all."""
     title = "".join(letter if letter.isprintable() else " " for letter in str(record.get("prompt", ""))[:200])
-    return {"title": title, "copyright": "Made by a generative model, Reverie", "comment": _text(record)}
+    return {"title": title, "copyright": "Made by a generative model, Reverie", "comment": media.record_text(record)}
 
 
 def _record_xml(record: Mapping[str, Any]) -> str:
     """WebP has no place for words but XMP."""
-    return f'\n<reverie:Record xmlns:reverie="urn:reverie">{escape(_text(record))}</reverie:Record>'
+    return f'\n<reverie:Record xmlns:reverie="urn:reverie">{escape(media.record_text(record))}</reverie:Record>'
 
 
 def _box(name: bytes, content: bytes) -> bytes:

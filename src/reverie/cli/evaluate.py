@@ -15,7 +15,7 @@ from reverie.cli.animate import load_animator
 from reverie.cli.draw import load_drawing
 from reverie.cli.feedback import Feedback, load_named, note
 from reverie.cli.options import Offline, read_text
-from reverie.types import ImageRequest, VideoRequest
+from reverie.types import ImageRequest, Request, VideoRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,9 +52,7 @@ def image(
     offline: Offline = False,
 ) -> None:
     """Draw pairs of things that training never showed, and let a judge say what the pictures show."""
-    given = {"steps": steps, "guidance": guidance}
-    settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    ImageRequest("", **settings)  # a mistake shows now, before a model is loaded
+    settings = _settings(ImageRequest, steps=steps, guidance=guidance)
     with Feedback() as feedback:
         loaded = load_drawing(model, offline, feedback)
     from reverie.evaluate import judge, pictures
@@ -85,9 +83,7 @@ def video(
     offline: Offline = False,
 ) -> None:
     """Animate pairs of things that training never showed; let judges say what is shown, how it moves, how steadily."""
-    given = {"steps": steps, "guidance": guidance}
-    settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    VideoRequest("", **settings)  # a mistake shows now, before a model is loaded
+    settings = _settings(VideoRequest, steps=steps, guidance=guidance)
     with Feedback() as feedback:
         loaded = load_animator(model, offline, feedback)
     from reverie.evaluate import judge, motion_judge, pictures, videos
@@ -149,6 +145,13 @@ def text(
     window = min(window_tokens, loaded.context_tokens)
     score = perplexity.score(loaded.core, tokens, len(words.encode()), window_tokens=window)
     print(f"{score.perplexity:.3f} perplexity ({score.num_tokens:,} tokens), {score.bits_per_byte:.4f} bits per byte")
+
+
+def _settings(kind: type[Request], **given: Any) -> dict[str, Any]:
+    """Those that were given; a mistake shows now, before a model is loaded."""
+    settings = {name: value for name, value in given.items() if value is not None}
+    kind("", **settings)
+    return settings
 
 
 def _drawer(model: Model, settings: dict[str, Any]) -> Drawer:

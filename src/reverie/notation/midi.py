@@ -11,8 +11,9 @@ from typing import Any
 
 import mido
 
+from reverie import media
 from reverie.notation.backing import Part
-from reverie.notation.marks import MADE_BY, RECORD, SOURCE_TYPE, printable, read_record_text, record_text
+from reverie.notation.marks import MADE_BY, RECORD, SOURCE_TYPE, printable, read_record_text
 from reverie.notation.midi_read import read_midi
 from reverie.notation.theory import Key
 from reverie.notation.tune import QUARTER, Bar, Metre, Tune, sounding, unfolded
@@ -69,7 +70,7 @@ def _head(tune: Tune, bars: Sequence[Bar], record: Mapping[str, Any] | None) -> 
         _name(tune.title),
         mido.MetaMessage("copyright", text=MADE_BY),
         mido.MetaMessage("text", text=SOURCE_TYPE),
-        *([] if record is None else [mido.MetaMessage("text", text=f"{RECORD}: {record_text(record)}")]),
+        *([] if record is None else [mido.MetaMessage("text", text=f"{RECORD}: {media.record_text(record)}")]),
         mido.MetaMessage("set_tempo", tempo=min(max(microseconds, 1), 2**24 - 1)),
         mido.MetaMessage("key_signature", key=_signature(tune.key)),
     ]

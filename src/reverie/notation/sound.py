@@ -20,7 +20,8 @@ import mido
 import numpy as np
 from av.error import FFmpegError
 
-from reverie.notation.marks import MADE_BY, RECORD, SOURCE_TYPE, printable, read_record_text, record_text
+from reverie import media
+from reverie.notation.marks import MADE_BY, RECORD, SOURCE_TYPE, printable, read_record_text
 from reverie.notation.midi_read import read_midi
 from reverie.types import ReverieError
 
@@ -62,7 +63,7 @@ def wav(samples: np.ndarray, title: str = "", record: Mapping[str, Any] | None =
         sink.writeframes(_whole(samples).astype("<i2").tobytes())
     words = {b"INAM": printable(title), b"ICOP": MADE_BY, b"ISFT": "Reverie"}
     if record is not None:
-        words[b"ICMT"] = record_text(record)
+        words[b"ICMT"] = media.record_text(record)
     info = b"INFO" + b"".join(_chunk(name, text.encode() + b"\0") for name, text in words.items() if text)
     extra = _chunk(b"LIST", info) + _chunk(b"_PMX", _XMP.format(escape(SOURCE_TYPE)).encode())
     data = file.getvalue() + extra
@@ -183,7 +184,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _tags(title: str, record: Mapping[str, Any] | None) -> dict[str, str]:
     tags = {"title": printable(title), "copyright": MADE_BY, "encoded_by": "Reverie", "digitalsourcetype": SOURCE_TYPE}
-    return tags if record is None else {**tags, RECORD: record_text(record)}
+    return tags if record is None else {**tags, RECORD: media.record_text(record)}
 
 
 def _encoded(samples: np.ndarray, kind: str, codec: str, options: Mapping[str, str], tags: Mapping[str, str]) -> bytes:

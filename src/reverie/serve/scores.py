@@ -15,11 +15,11 @@ from PIL import Image
 from reverie import composing
 from reverie.composing import Composed
 from reverie.hub.paths import shown_name
+from reverie.media import MAX_RECORD_CHARS
 from reverie.modalities.music import MusicRequest
 from reverie.notation import abc, engrave, words
 from reverie.notation.harmony import Chord
 from reverie.notation.instruments import Instrument
-from reverie.notation.marks import MAX_RECORD_CHARS
 from reverie.notation.musicxml import to_musicxml
 from reverie.notation.order import played_with_start, upbeats
 from reverie.notation.tune import Tune
