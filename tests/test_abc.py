@@ -150,13 +150,13 @@ def test_what_cannot_be_read_says_why(text: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("text", "key"),
     [("D", Key("D")), ("f#m", Key("F#", "minor")), ("Bb", Key("Bb")), ("A dorian", Key("A", "dorian")),
-     ("E♭ major", Key("Eb")), ("Gmix", Key("G", "mixolydian"))],
+     ("E♭ major", Key("Eb")), ("Gmix", Key("G", "mixolydian")), ("H", Key("B")), ("Hm", Key("B", "minor"))],
 )  # fmt: skip
 def test_keys_are_read_as_people_write_them(text: str, key: Key) -> None:
     assert read_key(text) == key
 
 
-@pytest.mark.parametrize("text", ["", "H", "D##", "A nonsense", "major", "D major or minor"])
+@pytest.mark.parametrize("text", ["", "I", "HP", "D##", "A nonsense", "major", "D major or minor"])
 def test_a_key_that_is_none_says_so(text: str) -> None:
     with pytest.raises(ReverieError, match="no key"):
         read_key(text)

@@ -91,6 +91,15 @@ def test_many_clips_are_files_with_numbers(run: Run) -> None:
     assert [record(file)["seed"] for file in files] == [7, 8]
 
 
+def test_the_seed_is_told_so_that_a_clip_can_be_animated_again(run: Run) -> None:
+    status, _, err = run("animate", PROMPT, "--steps", "2", "--frames", "6", "-n", "2", "-o", "p.webp")
+    assert status == 0
+    seeds = [record(Path(name))["seed"] for name in ("p-1.webp", "p-2.webp")]
+    assert err.splitlines() == [f'"{PROMPT}", seed {seed}' for seed in seeds]
+    animate(run, "-o", "again.webp", "--seed", str(seeds[0]))
+    assert Path("again.webp").read_bytes() == Path("p-1.webp").read_bytes()
+
+
 def test_without_a_name_it_is_an_mp4_called_by_prompt_and_seed(run: Run) -> None:
     assert [file.name for file in animate(run)] == ["a-red-panda-riding-a-skateboard-to-the-right-7.mp4"]
 
@@ -111,7 +120,12 @@ def test_a_clip_begins_and_ends_with_pictures_that_are_needed_again(run: Run) ->
     clip, _ = moving.read_clip(file.read_bytes())
     assert np.abs(clip[0].astype(int) - first).mean() < 4
     assert np.abs(clip[-1].astype(int) - last).mean() < 4
-    assert run("verify", "new.webp", "--init", "first.png")[0] == 1
+    for given in ((), ("--init", "first.png"), ("--extend", "new.webp")):
+        status, _, err = run("verify", "new.webp", *given)
+        assert (status, err.count("The file was made with --init and --last")) == (1, 1)
+        assert ("leave out --extend" in err) == ("--extend" in given)
+    status, _, err = run("verify", "new.webp", "--mask", "first.png")
+    assert (status, err.count("leave it out: the file is a clip")) == (2, 1)
     assert run("verify", "new.webp", "--init", "first.png", "--last", "last.png")[0] == 0
     assert run("animate", "--again", "new.webp")[0] == 1
     again = ("--init", "first.png", "--last", "last.png", "-o", "again.webp")
@@ -155,7 +169,8 @@ MISTAKES = [
     (["animate", PROMPT, "--frames", "0"], 1, "frames is 0"),
     (["animate", PROMPT, "--fps", "500"], 1, "fps is 500"),
     (["animate", PROMPT, "--init", "none.png"], 1, "none.png"),
-    (["animate", PROMPT, "--init", "plain.png", "--frames", "1"], 1, "ask for more frames"),
+    (["animate", PROMPT, "--init", "plain.png", "--frames", "1"], 1, "One frame is no clip"),
+    (["animate", PROMPT, "--frames", "1"], 1, "draw a picture with `reverie draw`"),
     (["animate", PROMPT, "--init", "plain.png", "--loop"], 1, "loops"),
     (["animate", "--again", "plain.png"], 1, "does not say how it was made"),
     (["animate", "--again", "words.txt"], 1, "not a clip"),

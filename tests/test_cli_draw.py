@@ -83,6 +83,15 @@ def test_many_pictures_are_files_with_numbers_or_one_grid(run: Run) -> None:
     assert run("verify", "g.png")[0] == 0
 
 
+def test_the_seed_is_told_so_that_a_picture_can_be_drawn_again(run: Run) -> None:
+    status, _, err = run("draw", PROMPT, "--steps", "3", "-n", "2", "-o", "p.png", "--film", "f.gif")
+    assert status == 0
+    seeds = [media.read_record(Path(name).read_bytes())["seed"] for name in ("p-1.png", "p-2.png")]
+    assert err.splitlines() == [f'"{PROMPT}", seed {seed}' for seed in seeds]
+    assert run("draw", PROMPT, "--steps", "3", "-o", "again.png", "--seed", str(seeds[0]))[0] == 0
+    assert Path("again.png").read_bytes() == Path("p-1.png").read_bytes()
+
+
 def test_without_a_name_a_file_is_called_by_prompt_and_seed(run: Run) -> None:
     assert [file.name for file in draw(run)] == ["a-red-panda-riding-a-skateboard-7.png"]
     assert slug("../../Été: 50% off!") == "été-50-off"
@@ -105,8 +114,23 @@ def test_a_picture_that_it_began_from_is_needed_again(run: Run) -> None:
     Path("mask.png").write_bytes(media.to_png(mask))
     (file,) = draw(run, "-o", "new.png", "--init", "old.png", "--mask", "mask.png")
     assert (picture(file)[:, :20] == 90).all()
-    assert run("verify", "new.png")[0] == 1
+    for given in ((), ("--init", "old.png"), ("--mask", "mask.png")):
+        status, _, err = run("verify", "new.png", *given)
+        assert (status, err.count("The file was made with --init and --mask")) == (1, 1)
+    status, _, err = run("verify", "new.png", "--init", "mask.png", "--mask", "mask.png")
+    assert (status, err.count("another picture or clip for --init:")) == (1, 1)
     assert run("verify", "new.png", "--init", "old.png", "--mask", "mask.png")[0] == 0
+
+
+def test_all_that_a_replay_wants_is_told_at_once(run: Run) -> None:
+    Path("old.png").write_bytes(media.to_png(np.full((50, 80, 3), 90, np.uint8)))
+    (file,) = draw(run, "-o", "new.png", "--init", "old.png")
+    status, out, err = run("verify", str(file), model=False)
+    assert (status, out) == (1, "")
+    assert "made with --init" in err
+    assert "give it with -m" in err
+    assert run("verify", str(file), "--init", "old.png")[0] == 0
+    assert "leave it out: the file is a picture" in run("verify", str(file), "--last", "old.png")[2]
 
 
 def test_a_film_shows_every_step_and_a_strip_some(run: Run) -> None:

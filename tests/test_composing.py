@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +21,7 @@ from reverie.notation.abc import from_abc, to_abc
 from reverie.notation.instruments import instrument
 from reverie.notation.midi import to_midi
 from reverie.notation.theory import Key
-from reverie.notation.tune import Metre, parts
+from reverie.notation.tune import Metre, Tune, parts
 from reverie.types import ReverieError
 
 MAGIC = {
@@ -55,14 +57,32 @@ def test_what_the_words_say_is_what_comes(jig: Composed) -> None:
     assert set(jig.assumed) == {"bars"}
 
 
+def lengths(tune: Tune) -> list[int]:
+    """How many bars each part has as it is played once, upbeats not counted."""
+    found = []
+    for part in parts(tune.bars):
+        second = sum(bar.ending == 2 for bar in part)
+        found.append(len(part) - (words.upbeat(part, tune.metre.ticks) > 0) - second)
+    return found
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_tune_has_the_form_that_was_asked_for_and_closes_on_its_tonic(model: Model, seed: int) -> None:
     made = compose(model, "a reel of 16 bars in E minor", seed=seed)
     assert words.num_bars(made.tune) == 16
     assert made.tune.pitches[-1] % 12 == Key("E").pitch_class
     assert made.tune.notes[-1].pitch is not None
-    lengths = [len(part) - (words.upbeat(part, made.tune.metre.ticks) > 0) for part in parts(made.tune.bars)]
-    assert any(bar.ending for bar in made.tune.bars) or all(length % 4 == 0 for length in lengths)
+    assert any(bar.ending for bar in made.tune.bars) or all(length % 4 == 0 for length in lengths(made.tune))
+
+
+@pytest.mark.parametrize("bars", [1, 4, 5, 6, 7, 9, 11, 17])
+def test_any_number_of_bars_makes_a_tune_that_closes(model: Model, bars: int) -> None:
+    tune = compose(model, "a reel in D", seed=1, bars=bars).tune
+    assert words.num_bars(tune) == bars
+    assert tune.pitches[-1] % 12 == Key("D").pitch_class
+    assert sum(note.pitch is None for note in tune.notes) <= len(tune.notes) // 20
+    assert lengths(tune)[-1] >= min(bars, 4)
+    assert all(length % 4 == 0 for length in lengths(tune)[:-1])
 
 
 def test_what_was_led_home_is_told_apart_from_what_was_corrected(model: Model) -> None:
@@ -104,6 +124,56 @@ def test_a_melody_is_carried_on(model: Model) -> None:
     assert made.assumed == {}
 
 
+PHRASE = "GAB BAB|gdB AGE|GAB BAB|"
+CLOSE = "gdB AGE|"
+
+
+@pytest.mark.parametrize(
+    ("begin", "given"),
+    [
+        (PHRASE, []),
+        (f"{PHRASE}{CLOSE}{PHRASE}{CLOSE[:-1]}|]", []),
+        (f"|:{PHRASE}{CLOSE}G3 G3:|", [5]),
+        (f"|:D|{PHRASE}{CLOSE}GAB BAB|G3 G2:|", [6]),
+        (f"|:{PHRASE}1 G3 G3:|2 G3 G3||", [4]),
+        (f"|:{PHRASE}1 G3 G3:|2 G3 G3||{PHRASE}", [4]),
+    ],
+)
+@pytest.mark.parametrize("seed", range(2))
+def test_what_a_melody_is_carried_on_with_has_whole_phrases(
+    model: Model, begin: str, given: list[int], seed: int
+) -> None:
+    tune = compose(model, "", seed=seed, begin=f"X:1\nM:6/8\nL:1/8\nK:G\n{begin}").tune
+    assert lengths(tune)[: len(given)] == given
+    new = lengths(tune)[len(given) :]
+    assert new
+    assert all(length % 4 == 0 for length in new)
+    assert tune.pitches[-1] % 12 == Key("G").pitch_class
+
+
+@pytest.mark.parametrize(
+    ("prompt", "settings", "notes"),
+    [
+        ("a waltz in H", {}, ["H is read as B, which is its name in English."]),
+        ("a waltz", {"key": "Hm"}, ["H is read as B, which is its name in English."]),
+        ("a jig", {"metre": "4/4"}, ["A jig is in 6/8 or 12/8; 4/4 was asked for and is used."]),
+        ("a slip jig in 3/4", {}, ["A slip jig is in 9/8; 3/4 was asked for and is used."]),
+        (
+            "a waltz",
+            {"begin": "X:1\nM:6/8\nL:1/8\nK:G\nGAB BAB|"},
+            ["A waltz is in 3/4 or 3/8; 6/8 is that of the melody and is kept."],
+        ),
+        ("a jig in B", {}, []),
+        ("a march in 6/8", {}, []),
+    ],
+)
+def test_a_wish_that_is_understood_otherwise_or_unusual_is_told(
+    model: Model, prompt: str, settings: dict[str, Any], notes: list[str]
+) -> None:
+    made = compose(model, prompt, seed=1, **settings)
+    assert list(made.notes) == notes
+
+
 def test_without_its_rule_the_model_is_free(model: Model) -> None:
     made = [compose(model, "a reel", seed=seed, free=True, temperature=2.0) for seed in range(3)]
     assert not all(words.adds_up(one.tune) for one in made)
@@ -121,13 +191,13 @@ def test_every_kind_of_file_is_what_it_says(jig: Composed, suffix: str) -> None:
 def test_a_file_tells_how_it_was_made_and_that_is_true(model: Model, jig: Composed, suffix: str) -> None:
     data = written(jig, suffix)
     assert composing.read_record(data) == jig.record
-    assert composing.verify(data, suffix, model).same_bytes
+    assert composing.verify(data, model).same_bytes
     assert b"trainedAlgorithmicMedia" in data or suffix in (".ogg", ".mp3")
 
 
 def test_an_edited_tune_is_found_out(model: Model, jig: Composed) -> None:
     edited = written(jig, ".abc").replace(b"\nK:D\n", b"\nK:D\nd")
-    verdict = composing.verify(edited, ".abc", model)
+    verdict = composing.verify(edited, model)
     assert not verdict.same_bytes
     assert "edited" in verdict.summary
 
@@ -151,7 +221,7 @@ def test_a_tune_is_moved_to_where_its_instrument_can_play() -> None:
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"key": "H"}, "no key"),
+        ({"key": "Hx"}, "no key 'Hx'"),
         ({"metre": "5/4"}, "metre"),
         ({"rhythm": "tango"}, "rhythm"),
         ({"bars": 0}, "bars"),
@@ -200,6 +270,37 @@ def test_the_command_writes_each_file_and_names_it(run: Run) -> None:
     assert (status, out) == (0, "jig-2.abc: verified, the same to the last byte\n")
     assert run("compose", "--again", "jig-1.abc", "-o", "again.abc")[0] == 0
     assert Path("again.abc").read_bytes() == Path("jig-1.abc").read_bytes()
+
+
+def test_a_replay_goes_by_what_is_in_a_file_and_says_what_tells(run: Run) -> None:
+    run("compose", "a jig in D", "--seed", "1", "-o", "jig.mid", "-o", "jig.png", "-o", "jig.svg")
+    Path("jig.mid").rename("tune")
+    assert run("verify", "tune")[0] == 0
+    for score in ("jig.png", "jig.svg"):
+        status, _, err = run("verify", score)
+        assert status == 1
+        assert "give the sound, .abc or .mid" in err
+    status, _, err = run("verify", "tune", "--init", "jig.png")
+    assert (status, err.count("leave it out: the file is a tune")) == (2, 1)
+
+
+def test_the_command_tells_what_it_made_of_the_wishes(run: Run) -> None:
+    _, _, err = run("compose", "a jig in H", "--meter", "4/4", "--seed", "1", "-o", "jig.abc")
+    assert err.splitlines()[1:3] == [
+        "H is read as B, which is its name in English.",
+        "A jig is in 6/8 or 12/8; 4/4 was asked for and is used.",
+    ]
+    assert "Assumed: bars" in err
+    assert "key" not in err.partition("Assumed")[2]
+
+
+@pytest.mark.parametrize(("options", "says"), [((), "another was taken"), (("--free",), "--free allowed it")])
+def test_the_command_tells_how_often_the_rule_counted(run: Run, options: tuple[str, ...], says: str) -> None:
+    _, _, err = run("compose", "a reel", "--temperature", "2", "-n", "3", "--seed", "0", "-o", "a.abc", *options)
+    told = [line for line in err.splitlines() if "notes and bar lines" in line]
+    assert told
+    assert all(re.match(r"At \d+ of \d+ notes and bar lines the likeliest choice ", line) for line in told)
+    assert all(says in line for line in told)
 
 
 @pytest.mark.parametrize("suffix", [".abc", ".mid"])

@@ -281,6 +281,11 @@ def test_random_bytes_are_refused_or_read(content: bytes, tracks: int, division:
     survives(header(1, tracks, division) + chunk(content))
 
 
+def test_notes_that_no_piano_has_are_no_melody() -> None:
+    with pytest.raises(ReverieError, match="no melody"):
+        from_midi(header(1, 1, 333) + chunk(bytes.fromhex("00900000000001010000")))
+
+
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 100_000), st.integers(0, 255)), min_size=1, max_size=6), st.integers(0, 100_000)

@@ -11,10 +11,12 @@ import music21
 import pytest
 from hypothesis import given, settings
 
+from reverie.notation.abc import from_abc
 from reverie.notation.harmony import chords
 from reverie.notation.musicxml import to_musicxml
 from reverie.notation.theory import Key
 from reverie.notation.tune import QUARTER, Bar, Metre, Note, Tune, unfolded
+from reverie.notation.words import num_bars
 from tunes import jig, line, scale, tunes, twinkle, wild_tunes
 
 
@@ -139,6 +141,15 @@ def test_upbeats_repeats_and_endings_are_marked() -> None:
         (at, e.get("number"), e.get("type")) for at, m in enumerate(measures) for e in m.findall("barline/ending")
     ]
     assert endings == [(16, "1", "start"), (17, "1", "stop"), (18, "2", "start"), (19, "2", "stop")]
+
+
+def test_an_upbeat_and_the_short_bar_before_it_are_one_measure() -> None:
+    tune = from_abc("X:1\nM:3/4\nL:1/4\nK:G\nD|GAB|GG:|\n|:D|GAB|1 GG:|2 GG|]")
+    measures = [(m.get("number"), m.get("implicit")) for m in elements(tune, "part/measure")]
+    assert measures == [
+        ("0", "yes"), ("1", None), ("2", None), ("X3", "yes"), ("3", None), ("4", None), ("5", None)
+    ]  # fmt: skip
+    assert int(measures[-1][0] or 0) == num_bars(tune)
 
 
 def test_another_program_plays_the_repeats_as_we_do() -> None:

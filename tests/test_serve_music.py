@@ -286,7 +286,7 @@ def test_a_client_sees_the_words_and_then_gets_the_file(api: httpx.Client) -> No
         ({"input": "x", "seed": -1}, "seed"),
         ({"input": "x", "response_format": "exe"}, "response_format"),
         ({"input": "x", "instrument": "a saw"}, "no instrument"),
-        ({"input": "x", "key": "H"}, "no key"),
+        ({"input": "x", "key": "Hx"}, "no key"),
         ({"input": "x", "metre": "13/7"}, "no metre"),
         ({"input": "x", "rhythm": "tango"}, "no rhythm"),
         ({"input": "x", "voice": "alloy"}, "'voice' is not supported"),

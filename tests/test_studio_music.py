@@ -114,6 +114,30 @@ def test_a_score_is_laid_out_for_the_room_it_has(music: Studio) -> None:
     assert music.wrong == []
 
 
+def test_on_a_phone_no_line_of_a_long_score_is_cut(browser: Browser, composer: httpx.Client) -> None:
+    with opened(browser, composer, viewport={"width": 390, "height": 600}) as studio:
+        page = studio.open("/compose?prompt=a+jig+of+32+bars&seed=3&lock=1")
+        page.get_by_role("button", name="Compose", exact=True).click()
+        page.locator("audio").wait_for()
+        card = page.locator("div.score")
+        last = card.locator("g.system").last
+        last.scroll_into_view_if_needed()
+        assert card.evaluate("score => score.clientHeight") > 0.7 * 600
+        assert card.evaluate("score => score.scrollHeight <= score.clientHeight")
+        told, shown = last.bounding_box(), card.bounding_box()
+        assert told is not None
+        assert shown is not None
+        assert told["y"] + told["height"] <= shown["y"] + shown["height"]
+        assert studio.wrong == []
+
+
+def test_what_was_understood_otherwise_is_told(music: Studio) -> None:
+    page = music.open("/compose?prompt=a+jig+in+H&seed=3&lock=1")
+    page.get_by_role("button", name="Compose", exact=True).click()
+    expect(page.get_by_text("H is read as B, which is its name in English.")).to_be_visible()
+    assert music.items()[0]["about"]["notes"] == ["H is read as B, which is its name in English."]
+
+
 def test_another_seed_gives_another_tune(music: Studio) -> None:
     compose(music)
     first = music.items()[0]

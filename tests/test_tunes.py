@@ -169,6 +169,24 @@ def test_a_part_ends_after_whole_phrases() -> None:
     assert follower.allows(":|")
 
 
+@pytest.mark.parametrize(("bars", "may"), [(8, True), (9, True), (7, False), (5, False), (4, True)])
+def test_no_part_is_left_with_less_than_a_phrase(bars: int, may: bool) -> None:
+    follower = Follower(num_bars=bars, phrase=4)
+    head = ["rhythm=air", "metre=4/4", "key=D", "mode=major", f"bars={bars}"]
+    for word in [*head, "A4:1/1", "|", "A4:1/1", "|", "A4:1/1", "|", "A4:1/1"]:
+        follower.take(word)
+    assert follower.allows(":|") == may
+
+
+@pytest.mark.parametrize(("bars", "may"), [(9, True), (10, True), (5, True), (8, False), (12, False), (7, False)])
+def test_two_endings_leave_whole_phrases(bars: int, may: bool) -> None:
+    follower = Follower(num_bars=bars, phrase=4)
+    head = ["rhythm=air", "metre=4/4", "key=D", "mode=major", f"bars={bars}"]
+    for word in [*head, "A4:1/1", "|", "A4:1/1", "|", "A4:1/1", "|"]:
+        follower.take(word)
+    assert follower.allows("[1") == may
+
+
 def test_of_two_endings_one_counts() -> None:
     follower = Follower(num_bars=9, phrase=4)
     for word in [
@@ -246,6 +264,10 @@ def test_there_are_no_other_keys(tonic: str) -> None:
         ("a slip jig in e minor", {"rhythm": "slip jig", "metre": "9/8", "tonic": "E", "mode": "minor"}),
         ("a polka in B flat", {"metre": "2/4", "tonic": "Bb", "mode": "major"}),
         ("a reel in the key of G", {"rhythm": "reel", "tonic": "G", "mode": "major"}),
+        ("a waltz in H", {"rhythm": "waltz", "tonic": "B", "mode": "major", "german": True}),
+        ("a jig in h minor", {"tonic": "B", "mode": "minor", "german": True}),
+        ("Hm, a jig", {"tonic": None, "german": False}),
+        ("a reel in B", {"tonic": "B", "german": False}),
         ("a march in 6/8", {"rhythm": "march", "metre": "6/8"}),
         ("a merry dance", {"rhythm": "dance", "mode": "major", "tonic": None}),
         ("sixteen bars of something sad", {"num_bars": 16, "mode": "minor", "rhythm": None}),

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from reverie import media, records
+from reverie.data.tunes import FITS
 from reverie.hub.soundfont import soundfont
 from reverie.notation import abc, marks, words
 from reverie.notation.harmony import Chord, chords
 from reverie.notation.instruments import Instrument, instrument, named_in
+from reverie.notation.plan import Plan
 from reverie.notation.tune import Tune
 from reverie.records import Verdict
 from reverie.types import ReverieError, Step
@@ -32,7 +34,8 @@ MOST_SHIFT = 36  # semitones to bring a tune into an instrument's range
 class Composed:
     """A finished tune, and how it came about.
 
-    assumed: what the prompt left open and the model chose, by name. corrected, asked: at how many of how many words the
+    assumed: what the prompt left open and the model chose, by name. notes: sentences on how it was understood where
+    that is not plain. corrected, asked: at how many of how many words the
     likeliest one would have broken a bar, a repeat or the form. brought_home: whether the last bar was led to
     the tonic.
     """
@@ -43,6 +46,7 @@ class Composed:
     corrected: int
     asked: int
     brought_home: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def played_by(self) -> Instrument:
@@ -80,8 +84,8 @@ def finished(model: Model, generation: Generation, guess: Sequence[int], player:
         tune = replace(tune, title=f"{(tune.rhythm.capitalize() + ' in ') if tune.rhythm else 'In '}{tune.key}")
     how = {"kind": KIND, "instrument": player.name, "backing": backing}
     record = records.record(model, request, SETTINGS) | how
-    told = _assumed(tune, request.plan, request.begin)
-    return Composed(tune, record, told, rule.corrected, rule.asked, rule.brought_home)
+    told, notes = _assumed(tune, request.plan, request.begin), tuple(_notes(tune, request.plan, request.begin))
+    return Composed(tune, record, told, rule.corrected, rule.asked, rule.brought_home, notes)
 
 
 def who_plays(prompt: str, name: str | None) -> Instrument:
@@ -97,7 +101,7 @@ def in_range(tune: Tune, player: Instrument) -> Tune:
     return tune.transposed(best, tune.key) if best else tune
 
 
-def _assumed(tune: Tune, plan: Any, begin: str | None) -> dict[str, str]:
+def _assumed(tune: Tune, plan: Plan, begin: str | None) -> dict[str, str]:
     """What nobody asked for, in the words of a musician."""
     if begin is not None:
         return {}
@@ -106,6 +110,18 @@ def _assumed(tune: Tune, plan: Any, begin: str | None) -> dict[str, str]:
     chosen = {"rhythm": tune.rhythm, "metre": str(tune.metre), "key": key, "mode": key, "bars": bars}
     names = {"mode": "key"}
     return {names.get(name, name): chosen[name] for name, value in told.items() if value is None}
+
+
+def _notes(tune: Tune, plan: Plan, begin: str | None) -> Iterator[str]:
+    """What of the wishes was understood in another way, or is unusual."""
+    if plan.german and begin is None:
+        yield "H is read as B, which is its name in English."
+    usual = FITS.get(tune.rhythm, ()) if plan.rhythm is not None else ()
+    if not usual or str(tune.metre) in usual:
+        return
+    *others, last = usual
+    whose = "was asked for and is used" if begin is None else "is that of the melody and is kept"
+    yield f"A {tune.rhythm} is in {' or '.join(filter(None, (', '.join(others), last)))}; {tune.metre} {whose}."
 
 
 def need_composing(model: Model) -> None:
@@ -195,9 +211,9 @@ def read_record(data: bytes) -> dict[str, Any]:
     from reverie.notation.midi import read_midi_record  # noqa: PLC0415
     from reverie.notation.sound import read_sound_record  # noqa: PLC0415
 
-    if data[:4] == b"MThd":
+    if suffix_of(data) == ".mid":
         return read_midi_record(data)
-    if data[:4] in (b"RIFF", b"OggS") or data[:3] == b"ID3":
+    if suffix_of(data) != ".abc":
         return read_sound_record(data)
     lines = data[: media.MAX_RECORD_CHARS + 4000].decode("utf-8", "replace").splitlines()
     mark = f"%%{marks.RECORD} "
@@ -213,11 +229,17 @@ def asked(record: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     return prompt, settings | {"instrument_name": player, "backing": backing}
 
 
-def verify(data: bytes, suffix: str, model: Model) -> Verdict:
+def suffix_of(data: bytes) -> str:
+    """The suffix of a file that holds a record, by what is in it."""
+    begins = {b"MThd": ".mid", b"RIFF": ".wav", b"OggS": ".ogg", b"ID3": ".mp3"}
+    return next((suffix for magic, suffix in begins.items() if data.startswith(magic)), ".abc")
+
+
+def verify(data: bytes, model: Model) -> Verdict:
     """Composes the tune in a file again, from its own record, and compares."""
     told = read_record(data)
     prompt, settings = asked(told)
     with records.threads_of(told):
         again = compose(model, prompt, **settings)
-    same = written(replace(again, record=told), suffix) == data
+    same = written(replace(again, record=told), suffix_of(data)) == data
     return Verdict(same, same, tuple(records.changes(told, again.record)), parts="notes")

@@ -74,7 +74,7 @@ def read_clear(data: bytes) -> np.ndarray:
 
 def read_record(data: bytes) -> dict[str, Any]:
     """What `to_png` was told of how a picture was made; a `ReverieError` if the file does not tell."""
-    return read_record_text(open_image(data).info.get(RECORD), "a PNG")
+    return read_record_text(open_image(data).info.get(RECORD), "a picture")
 
 
 def to_gif(frames: Sequence[Picture], frame_seconds: float = 0.1, last_seconds: float = 2.0) -> bytes:

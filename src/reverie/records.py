@@ -99,12 +99,22 @@ def told(
 
 def check_given(record: Mapping[str, Any], **given: np.ndarray | None) -> None:
     """A `ReverieError` unless these are the pictures, or none, that the record says a thing was made from."""
-    for name, pixels in given.items():
-        before, option = record.get(name), MADE_OF[name]
-        if before is None and pixels is not None:
-            raise ReverieError(f"The file was made without a picture of that kind: leave out {option}.")
-        if before != fingerprint(pixels):
-            raise ReverieError(f"The file was made from a picture that it does not hold: give that one with {option}.")
+    wanted = [MADE_OF[name] for name in given if record.get(name) is not None]
+    extra = [MADE_OF[name] for name, pixels in given.items() if record.get(name) is None and pixels is not None]
+    if extra and not wanted:
+        raise ReverieError(f"The file was made from words alone: leave out {listed(extra)}.")
+    if extra or any(pixels is None for name, pixels in given.items() if record.get(name) is not None):
+        leave = f", and leave out {listed(extra)}" if extra else ""
+        raise ReverieError(f"The file was made with {listed(wanted)}: give the same files again{leave}.")
+    other = [MADE_OF[name] for name, pixels in given.items() if record.get(name) != fingerprint(pixels)]
+    if other:
+        raise ReverieError(f"The file was made with another picture or clip for {listed(other)}: give that one.")
+
+
+def listed(words: Sequence[str]) -> str:
+    """Words as one says them: "a, b and c"."""
+    *others, last = words
+    return " and ".join(filter(None, (", ".join(others), last)))
 
 
 def model_of(record: Mapping[str, Any]) -> str:

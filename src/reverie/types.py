@@ -181,7 +181,7 @@ class ImageRequest(DiffusionRequest):
 class VideoRequest(DiffusionRequest):
     """What is asked of a model that animates.
 
-    frames: how many pictures the clip has. fps: how many are shown a second.
+    frames: how many pictures the clip has, at least 2. fps: how many are shown a second.
     begin, end: pictures that the clip begins and ends with, uint8 (N, H, W, 3); they are among the `frames`.
     loop: the first picture follows upon the last.
     """
@@ -194,6 +194,8 @@ class VideoRequest(DiffusionRequest):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.frames < 2:
+            raise ReverieError("One frame is no clip: ask for at least 2, or draw a picture with `reverie draw`.")
         given = sum(0 if pictures is None else len(pictures) for pictures in (self.begin, self.end))
         if given >= self.frames:
             raise ReverieError(f"{given} pictures are given for {self.frames} frames: ask for more frames than that.")

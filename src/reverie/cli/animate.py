@@ -11,7 +11,7 @@ import typer
 
 from reverie.cli.canvas import Canvas
 from reverie.cli.feedback import Feedback, load_for
-from reverie.cli.making import Denoising, ImageFile, Told, asked, named, numbered, read_image, write
+from reverie.cli.making import Denoising, ImageFile, Made, Told, asked, named, numbered, read_image, tell, write
 from reverie.cli.options import read_bytes, spread
 from reverie.types import Step, VideoRequest
 
@@ -65,25 +65,25 @@ def animate(prompt: PromptArgument = None, *, options: AnimateOptions) -> None:
             size_px = model.medium.size_px if request.size_px is None else request.size_px
             settings["extend"], settings["fps"] = begun(options.extend, size_px, settings.get("fps"))
     with Canvas(options.preview, request.num_steps * options.count, "Animating") as canvas:
-        files = made(model, prompt, settings, options, canvas)
-    for file in files:
-        print(file)
+        clips = made(model, prompt, settings, options, canvas)
+    tell(prompt, clips)
 
 
-def made(model: Model, prompt: str, settings: Mapping[str, Any], options: AnimateOptions, canvas: Canvas) -> list[Path]:
-    """Animates what was asked for, with seeds one after the other; gives the files that were written."""
+def made(model: Model, prompt: str, settings: Mapping[str, Any], options: AnimateOptions, canvas: Canvas) -> Made:
+    """Animates what was asked for, with seeds one after the other."""
     from reverie import animating
 
     def watch(step: Step) -> None:
         canvas.step(lambda: model.medium.picture(step.guess))
 
-    written, settings = [], dict(settings)
+    clips, settings = Made(), dict(settings)
     for number in range(options.count):
         clip = animating.animate(model, prompt, watch, **settings)
-        output = named(options.output, prompt, clip.record["seed"] - number, SUFFIXES[0])
-        written.append(write(numbered(output, number, options.count), clip.file(output.suffix)))
-        settings["seed"] = clip.record["seed"] + 1
-    return written
+        seed = clip.record["seed"]
+        output = named(options.output, prompt, seed - number, SUFFIXES[0])
+        clips.append((seed, [write(numbered(output, number, options.count), clip.file(output.suffix))]))
+        settings["seed"] = seed + 1
+    return clips
 
 
 def recalled(data: bytes, options: AnimateOptions, settings: dict[str, Any]) -> Told:

@@ -106,12 +106,22 @@ def _tell(made: Composed, *, told: bool) -> None:
     note(
         f'"{tune.title}", {kind}{tune.key}, {tune.metre}, {seconds // 60}:{seconds % 60:02}, seed {made.record["seed"]}'
     )
+    for sentence in made.notes if told else ():
+        note(sentence)
     if told and made.assumed:
         note("Assumed: " + ", ".join(f"{name} {value}" for name, value in made.assumed.items()) + ".")
     if made.corrected:
-        note(f"Kept {made.corrected} of {made.asked} notes and lines from breaking a bar, a repeat or the form.")
+        note(_corrections(made))
     if made.brought_home:
         note("Led the last bar home to the tonic.")
+
+
+def _corrections(made: Composed) -> str:
+    """How often the rule had to, or with --free would have had to, keep the model from its likeliest choice."""
+    places = f"At {made.corrected} of {made.asked} notes and bar lines"
+    if made.record["free"]:
+        return f"{places} the likeliest choice would break a bar or a repeat; --free allowed it."
+    return f"{places} the likeliest choice would have broken a bar, a repeat or the form; another was taken."
 
 
 def asked(prompt: str | None, options: ComposeOptions) -> tuple[str, dict[str, Any], str | None]:

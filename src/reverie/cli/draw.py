@@ -11,7 +11,7 @@ import typer
 
 from reverie.cli.canvas import Canvas
 from reverie.cli.feedback import Feedback, load_for
-from reverie.cli.making import Denoising, ImageFile, Told, asked, named, numbered, read_image, write
+from reverie.cli.making import Denoising, ImageFile, Made, Told, asked, named, numbered, read_image, tell, write
 from reverie.cli.options import spread
 from reverie.types import ImageRequest, Step
 
@@ -59,9 +59,8 @@ def draw(prompt: PromptArgument = None, *, options: DrawOptions) -> None:
     with Feedback() as feedback:
         model = load_drawing(model_name, options.offline, feedback)
     with Canvas(options.preview, request.num_steps * options.count) as canvas:
-        files = Studio(model, prompt, settings, options, canvas).draw()
-    for file in files:
-        print(file)
+        pictures = Studio(model, prompt, settings, options, canvas).draw()
+    tell(prompt, pictures)
 
 
 def recalled(data: bytes, _: DrawOptions, settings: dict[str, Any]) -> Told:
@@ -106,21 +105,23 @@ class Studio:
         self.model, self.prompt, self.settings, self.options, self.canvas = model, prompt, settings, options, canvas
         self._film: list[Step] = []
 
-    def draw(self) -> list[Path]:
-        """Gives the files that were written."""
+    def draw(self) -> Made:
+        """Writes the files, and gives their names."""
         from reverie import drawing
 
         num_files = 1 if self.options.grid else self.options.count
-        written, settings = [], dict(self.settings)
+        pictures, settings = Made(), dict(self.settings)
         for number in range(num_files):
             count = self.options.count if self.options.grid else 1
             drawn = drawing.draw(self.model, self.prompt, self._watch, count=count, **settings)
-            output = named(self.options.output, self.prompt, drawn.record["seed"] - number, ".png")
-            written.append(write(numbered(output, number, num_files), drawn.png))
+            seed = drawn.record["seed"]
+            output = named(self.options.output, self.prompt, seed - number, ".png")
+            written = [write(numbered(output, number, num_files), drawn.png)]
             if self.options.film is not None:
                 written.append(write(numbered(self.options.film, number, num_files), self._take_film()))
-            settings["seed"] = drawn.record["seed"] + 1
-        return written
+            pictures.append((seed, written))
+            settings["seed"] = seed + 1
+        return pictures
 
     def _watch(self, step: Step) -> None:
         self.canvas.step(lambda: self.model.medium.picture(step.guess))

@@ -23,6 +23,11 @@ def note(text: str) -> None:
     print(f"\x1b[2m{text}\x1b[22m" if sys.stderr.isatty() else text, file=sys.stderr)
 
 
+def note_made(prompt: str, seed: int) -> None:
+    """What a picture or a clip was made of: with both it can be made again."""
+    note(f'"{prompt}", seed {seed}')
+
+
 class Feedback:
     """One live line on stderr: a status or a progress bar. Where stderr is no terminal, only that a model is fetched.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from reverie.cli.feedback import note_made
 from reverie.cli.options import Offline, piped, read_bytes
 from reverie.hub import files
 
@@ -47,6 +48,7 @@ class Denoising:
 
 
 Options = TypeVar("Options", bound=Denoising)
+Made = list[tuple[int, list[Path]]]  # seeds, and the files that were written with each
 Told = tuple[Mapping[str, Any], str, dict[str, Any]]  # a record, and the prompt and the settings in it
 
 
@@ -97,3 +99,11 @@ def write(file: Path, data: bytes) -> Path:
     """Writes a file, and gives its name back."""
     files.write(file, data)
     return file
+
+
+def tell(prompt: str, made: Made) -> None:
+    """Says what was made: the files on stdout, and on stderr the seed of each."""
+    for seed, written in made:
+        note_made(prompt, seed)
+        for file in written:
+            print(file)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from reverie.cli.animate import ClipFile, LastFile, begun, ends, load_animator
 from reverie.cli.compose import load_composer
 from reverie.cli.draw import MaskFile, load_drawing, read
-from reverie.cli.feedback import Feedback, note
+from reverie.cli.feedback import Feedback, note, note_made
 from reverie.cli.making import ImageFile
 from reverie.cli.options import Offline, read_bytes
+from reverie.types import ReverieError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from reverie.moving import Clip
     from reverie.records import Verdict
 
 PNG = b"\x89PNG"
+MADE_WITH = {"clip": ("--init", "--last", "--extend"), "picture": ("--init", "--mask"), "tune": ()}  # beside words
 
 
 def verify(
@@ -35,14 +40,14 @@ def verify(
 ) -> None:
     """Make a picture, a clip or a tune again from its own record, and compare every byte."""
     data = read_bytes(file)
-    from reverie import animating
-
-    if animating.is_clip(data):
+    kind = _kind(data)
+    _check_options(kind, {"--init": init, "--mask": mask, "--last": last, "--extend": extend})
+    if kind == "clip":
         verdict = _clip(data, model, ends(init, last), extend, offline)
-    elif data.startswith(PNG):
+    elif kind == "picture":
         verdict = _picture(data, model, init, mask, offline)
     else:
-        verdict = _tune(data, file.suffix, model, offline)
+        verdict = _tune(data, model, offline)
     for difference in verdict.differences:
         note(f"- {difference}")
     print(f"{file}: {verdict.summary}")
@@ -50,46 +55,82 @@ def verify(
         raise typer.Exit(1)
 
 
+def _kind(data: bytes) -> str:
+    """What is in a file: one of `MADE_WITH`."""
+    from reverie import animating
+
+    try:
+        is_clip = animating.is_clip(data)
+    except ReverieError as error:
+        raise ReverieError(f"{error} A score does not tell: give the sound, .abc or .mid of the tune.") from error
+    return "clip" if is_clip else "picture" if data.startswith(PNG) else "tune"
+
+
+def _check_options(kind: str, files: Mapping[str, Path | None]) -> None:
+    """A usage error for what nothing of this kind is made with."""
+    for option, file in files.items():
+        if file is not None and option not in MADE_WITH[kind]:
+            raise typer.BadParameter(f"leave it out: the file is a {kind}", param_hint=option)
+
+
+def _maker(record: Mapping[str, Any], model: str | None, **given: np.ndarray | None) -> str:
+    """The name of the model, once nothing is wanting; a `ReverieError` that says all that is."""
+    from reverie import records
+
+    wanting, name = [], model
+    try:
+        records.check_given(record, **given)
+    except ReverieError as error:
+        wanting.append(str(error))
+    try:
+        name = records.model_of(record) if model is None else model
+    except ReverieError as error:
+        wanting.append(str(error))
+    if wanting or name is None:
+        raise ReverieError(" ".join(wanting))
+    return name
+
+
 def _picture(data: bytes, model: str | None, init: Path | None, mask: Path | None, offline: bool) -> Verdict:
     beginning = {name: read(name, path) for name, path in (("init", init), ("mask", mask)) if path is not None}
-    from reverie import drawing, records
+    from reverie import drawing
     from reverie.media import read_record
 
     record = read_record(data)
     prompt, settings = drawing.settings_of(record)
-    records.check_given(record, init=beginning.get("init"), mask=beginning.get("mask"))
+    name = _maker(record, model, init=beginning.get("init"), mask=beginning.get("mask"))
     with Feedback() as feedback:
-        loaded = load_drawing(records.model_of(record) if model is None else model, offline, feedback)
+        loaded = load_drawing(name, offline, feedback)
         feedback.status("Drawing it again")
         verdict = drawing.verify(data, loaded, **beginning)
-    note(f'"{prompt}", seed {settings["seed"]}')
+    note_made(prompt, settings["seed"])
     return verdict
 
 
 def _clip(data: bytes, model: str | None, given: dict[str, Clip], extend: Path | None, offline: bool) -> Verdict:
-    from reverie import animating, records
+    from reverie import animating
 
     record = animating.read_record(data)
     prompt, settings = animating.settings_of(record)
     if extend is not None:
         given["extend"], _ = begun(extend, settings["size_px"], settings["fps"])
-    records.check_given(record, begin=given.get("begin"), end=given.get("end"), extend=given.get("extend"))
+    name = _maker(record, model, **{each: given.get(each) for each in ("begin", "end", "extend")})
     with Feedback() as feedback:
-        loaded = load_animator(records.model_of(record) if model is None else model, offline, feedback)
+        loaded = load_animator(name, offline, feedback)
         feedback.status("Animating it again")
         verdict = animating.verify(data, loaded, **given)
-    note(f'"{prompt}", seed {settings["seed"]}')
+    note_made(prompt, settings["seed"])
     return verdict
 
 
-def _tune(data: bytes, suffix: str, model: str | None, offline: bool) -> Verdict:
-    from reverie import composing, records
+def _tune(data: bytes, model: str | None, offline: bool) -> Verdict:
+    from reverie import composing
 
     record = composing.read_record(data)
     prompt, settings = composing.asked(record)
     with Feedback() as feedback:
-        loaded = load_composer(records.model_of(record) if model is None else model, offline, feedback)
+        loaded = load_composer(_maker(record, model), offline, feedback)
         feedback.status("Composing it again")
-        verdict = composing.verify(data, suffix, loaded)
-    note(f'"{prompt}", seed {settings["seed"]}')
+        verdict = composing.verify(data, loaded)
+    note_made(prompt, settings["seed"])
     return verdict

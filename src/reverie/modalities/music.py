@@ -35,6 +35,7 @@ BEGIN, FINISH = "<tune>", "<end>"
 LEAST_OFTEN = 8  # a word that occurs less often in the data, in all keys, is none
 TITLE_PIECES = 1024  # 256 bytes, and what titles are made of
 MOST_TITLE_TOKENS = 16
+LEAST_TOLD_BARS = 8  # a shorter tune is made as the beginning of one of eight: the data set has three of seven
 USUAL_BARS, LEAST_NEW_BARS = (16, 24, 32, 48, 64), 4  # of a tune that is carried on
 OWN_KEY = 0.3  # the share of examples in the key of their book
 TITLE_CHARS = re.compile(r"[A-Za-z'&,. -]+")
@@ -78,7 +79,7 @@ class MusicRequest(LMRequest):
         told = plan.read(self.prompt)
         if self.key is not None:
             key = abc.read_key(self.key)
-            told = told.with_(tonic=key.tonic, mode=key.mode)
+            told = told.with_(tonic=key.tonic, mode=key.mode, german=self.key.strip()[0] in "hH")
         return told.with_(metre=self.metre, rhythm=self.rhythm, num_bars=self.bars, tempo_bpm=self.tempo_bpm)
 
 
@@ -154,7 +155,8 @@ class Music:
         """Words of the head that must come, and how many bars there are to be."""
         if begun is not None:
             written = words.num_bars(begun)
-            usual = (length for length in USUAL_BARS if length >= written + LEAST_NEW_BARS)
+            over = words.ended_bars(begun) % PHRASE_BARS  # so that what comes is of whole phrases
+            usual = (length + over for length in USUAL_BARS if length + over >= written + LEAST_NEW_BARS)
             num_bars = next(usual, 0) if told.num_bars is None else told.num_bars
             rhythm = told.rhythm or tunes.kind_of(begun)
             told = Plan(rhythm, str(begun.metre), begun.key.tonic, begun.key.mode, num_bars)
@@ -166,7 +168,8 @@ class Music:
         tonic = None if told.tonic is None else _known_tonic(told, known["key"])
         heads = {"rhythm": kind, "metre": told.metre, "key": tonic, "mode": told.mode}
         if told.num_bars is not None:
-            heads["bars"] = min(known["bars"], key=lambda bars: abs(int(bars) - (told.num_bars or 0)))
+            like = max(told.num_bars, LEAST_TOLD_BARS)
+            heads["bars"] = min(known["bars"], key=lambda bars: abs(int(bars) - like))
         return {name: value for name, value in heads.items() if value is not None}, told.num_bars
 
     def encode(self, prompt: Any) -> list[int]:
@@ -287,13 +290,14 @@ class Bars(AnyText):
 
     def begin(self, told: Sequence[str]) -> list[int]:
         """Takes the beginning of a given tune; its tokens. A `ReverieError` where its bars do not add up."""
-        self.follower.phrase = 1  # it has its own
+        phrase, self.follower.phrase = self.follower.phrase, 1  # it has its own
         for word in told:
             if word not in self.vocabulary.ids:
                 raise ReverieError(f"The model has no word for {word!r}: give a tune in plain notes from G3 to E6.")
             if not self.follower.allows(word):
                 raise ReverieError(f"The bars of the tune do not add up (at {word!r}): give one whose bars are full.")
             self.follower.take(word)
+        self.follower.phrase = phrase
         return [self.vocabulary.ids[word] for word in told]
 
     def allow(self, logits: Tensor) -> Tensor:

@@ -88,8 +88,9 @@ def key_word(key: Key) -> str:
 
 
 def read_key(text: str) -> Key:
-    """A key as a person writes it: "D", "F# minor", "Bb", "Ador"; a `ReverieError` if it is none."""
-    match = KEY.fullmatch(text.strip()[:1].upper() + text.strip()[1:].replace("♯", "#").replace("♭", "b"))
+    """A key as a person writes it: "D", "F# minor", "Bb", "Ador", the German "H"; a `ReverieError` if it is none."""
+    step, rest = text.strip()[:1].upper(), text.strip()[1:].replace("♯", "#").replace("♭", "b")
+    match = KEY.fullmatch(("B" if step == "H" else step) + rest)
     mode = None if match is None else MODE_WORDS.get(match["mode"].lower()[:3])
     if match is None or mode is None:
         raise ReverieError(f"There is no key {text[:40]!r}: write D, F# minor, Bb or A dorian.")

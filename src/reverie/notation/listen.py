@@ -43,9 +43,10 @@ def from_midi(data: bytes) -> Tune:
     has no notes, or is too long.
     """
     score = read_score(data)
-    if not score.voices:
-        raise ReverieError("The MIDI file has no melody: give one with notes that are not drums.")
-    voice = max(score.voices, key=lambda voice: (_likeness(voice, score), -voice.track, -voice.channel))
+    voices = [voice for voice in score.voices if _highest(voice.notes)]
+    if not voices:
+        raise ReverieError("The MIDI file has no melody: give one with notes of a piano's range that are not drums.")
+    voice = max(voices, key=lambda voice: (_likeness(voice, score), -voice.track, -voice.channel))
     line = _highest(voice.notes)
     if len(line) > MAX_MELODY_NOTES:
         raise ReverieError(f"The melody has more than {MAX_MELODY_NOTES:,} notes: give a shorter one.")
@@ -77,7 +78,7 @@ def _highest(notes: Sequence[Heard]) -> list[Heard]:
         elif note.start > last.start and note.pitch > last.pitch:
             line[-1] = Heard(last.start, note.start, last.pitch)
             line.append(note)
-    return line if line else [notes[0]]
+    return line
 
 
 def _metre(score: Score, line: Sequence[Heard]) -> tuple[int, Metre]:

@@ -16,7 +16,7 @@ RECORD = "reverie"  # the word before a record, or the name of its field
 def read_record_text(text: str | None) -> dict[str, Any]:
     """The record in a text that `media.record_text` wrote; a `ReverieError` if there is none or it is broken."""
     if text is None:
-        raise ReverieError("The file does not say how it was made: give a file that Reverie composed.")
+        raise ReverieError("The file does not say how it was made: give the sound, .abc or .mid of a tune by Reverie.")
     return media.read_record_text(text, "a file")
 
 

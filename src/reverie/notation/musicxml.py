@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from reverie.notation.harmony import Chord
 from reverie.notation.marks import MADE_BY, printable
-from reverie.notation.order import upbeats
+from reverie.notation.order import numbers, upbeats
 from reverie.notation.theory import STEPS, Key, at_pitch_class, signature, spelled
 from reverie.notation.tune import QUARTER, Bar, Metre, Tune, parts
 from reverie.notation.values import Written, written
@@ -71,7 +71,8 @@ def to_musicxml(tune: Tune, chords: Sequence[Chord] = (), composer: str = MADE_B
             _attributes(measure, tune)
             _tempo(measure, tune)
         heads = written(bar, tune.metre, plan.is_upbeat[place])
-        _bar(measure, heads, first, plan.chords.get(place, ()), accidentals)
+        is_whole = bar.ticks >= tune.metre.ticks
+        _bar(measure, heads, first, plan.chords.get(place, ()), accidentals, is_whole=is_whole)
         _right(measure, tune.bars, place)
         accidentals = _Accidentals(key, held=_held(bar))
         first += len(bar.notes)
@@ -150,17 +151,22 @@ def _plan(tune: Tune, chords: Sequence[Chord]) -> _Plan:
 
 
 def _measures(tune: Tune) -> Iterator[dict[str, str]]:
-    """Whole bars are counted from 1; an upbeat before them is 0, and other short bars are not counted."""
-    number = 0
-    for place, bar in enumerate(tune.bars):
-        is_whole = bar.ticks >= tune.metre.ticks
-        number += is_whole
-        name = str(number) if is_whole or place == 0 else f"X{place}"
-        yield {"number": name} | ({} if is_whole else {"implicit": "yes"})
+    """Bars are counted from 1. An upbeat is not: it is 0 before them, and nameless between them."""
+    for place, (number, is_upbeat) in enumerate(zip(numbers(tune), upbeats(tune), strict=True)):
+        if is_upbeat:
+            yield {"number": "0" if place == 0 else f"X{place}", "implicit": "yes"}
+        else:
+            yield {"number": str(number)}
 
 
 def _bar(
-    measure: Element, heads: Sequence[Written], first: int, chords: Sequence[Chord], accidentals: _Accidentals
+    measure: Element,
+    heads: Sequence[Written],
+    first: int,
+    chords: Sequence[Chord],
+    accidentals: _Accidentals,
+    *,
+    is_whole: bool,
 ) -> None:
     """Chord symbols and notes; first: the place of the bar's first note among all."""
     start = 0
@@ -168,7 +174,7 @@ def _bar(
         for chord in chords:
             if start <= chord.at < start + head.ticks:
                 _harmony(measure, chord, accidentals.key, chord.at - start)
-        fills_bar = head.pitch is None and len(heads) == 1 and measure.get("implicit") is None
+        fills_bar = head.pitch is None and len(heads) == 1 and is_whole
         _note(measure, head, f"n{first + head.note}", accidentals, fills_bar)
         start += head.ticks
 

@@ -13,6 +13,15 @@ def upbeats(tune: Tune) -> list[bool]:
     return [bar.ticks < tune.metre.ticks and at == 0 for part in parts(tune.bars) for at, bar in enumerate(part)]
 
 
+def numbers(tune: Tune) -> list[int]:
+    """The number of each bar as musicians count: an upbeat is no bar of its own, and has that of the bar after it."""
+    found, number = [], 1
+    for is_upbeat in upbeats(tune):
+        found.append(number)
+        number += not is_upbeat
+    return found
+
+
 def played(tune: Tune) -> list[int]:
     """The places in `tune.bars` of the bars as they are played, repeats included."""
     bars = [replace(bar) for bar in tune.bars]  # each is another object, even where two are equal

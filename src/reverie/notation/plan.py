@@ -75,7 +75,7 @@ NUMBERS = {
 SIGNS = {"sharp": "#", "flat": "b", "#": "#", "b": "b", "♯": "#", "♭": "b", "": ""}
 SHORT_MODES = {"maj": "major", "min": "minor", "m": "minor", "mix": "mixolydian", "dor": "dorian", "aeolian": "minor"}
 _MODE = rf"(?P<mode>{'|'.join([*MODES, *SHORT_MODES])})"
-_KEY = re.compile(rf"\b(?P<step>[A-Ga-g])[ -]?(?P<sign>sharp|flat|[#b♯♭])?[ -]?(?:{_MODE})?(?![\w#♯♭])")
+_KEY = re.compile(rf"\b(?P<step>[A-Ha-h])[ -]?(?P<sign>sharp|flat|[#b♯♭])?[ -]?(?:{_MODE})?(?![\w#♯♭])")
 _METRE = re.compile(r"\b(\d{1,2})/(\d{1,2})\b")
 _BARS = re.compile(rf"\b(\d{{1,3}}|{'|'.join(sorted(NUMBERS, key=len, reverse=True))})[ -]?(?:bars?|measures?)\b")
 _TEMPO = re.compile(r"\b(\d{2,3})\s*(?:bpm|beats)\b|\btempo\s*(?:of\s*)?(\d{2,3})\b", re.IGNORECASE)
@@ -83,7 +83,10 @@ _TEMPO = re.compile(r"\b(\d{2,3})\s*(?:bpm|beats)\b|\btempo\s*(?:of\s*)?(\d{2,3}
 
 @dataclass(frozen=True)
 class Plan:
-    """What is wanted of a tune; None is left to the model. speed: what the usual tempo is multiplied by."""
+    """What is wanted of a tune; None is left to the model. speed: what the usual tempo is multiplied by.
+
+    german: whether the key is B because H was asked for.
+    """
 
     rhythm: str | None = None
     metre: str | None = None
@@ -92,6 +95,7 @@ class Plan:
     num_bars: int | None = None
     tempo_bpm: int | None = None
     speed: float = 1.0
+    german: bool = False
     heard: tuple[str, ...] = field(default=(), compare=False)  # the words that told
 
     def with_(self, **given: object) -> Plan:
@@ -133,15 +137,17 @@ def _kinds(low: str) -> Iterator[tuple[str, object, str]]:
 
 def _keys(words: str) -> Iterator[tuple[str, object, str]]:
     for match in _KEY.finditer(words):
-        named = match["mode"] is not None or match["sign"] is not None
+        is_german, mode = match["step"] in "hH", match["mode"] or ""
+        named = match["sign"] is not None or (mode != "" and not (is_german and mode == "m"))  # "Hm" is said too
         after = words[: match.start()].lower().rstrip().endswith((" in", " key of", " key"))
         follows = re.match(r" (?:key|mood|tone|tune|\w+ (?:key|mood))\b", words[match.end() :])
         is_article = match["step"] in "aA" and (follows or not (after or named))
         if is_article or not (named or (after and match["step"].isupper())):
             continue
-        yield "tonic", match["step"].upper() + SIGNS[match["sign"] or ""], match[0]
-        mode = match["mode"] or ""
+        step = "B" if is_german else match["step"].upper()
+        yield "tonic", step + SIGNS[match["sign"] or ""], match[0]
         yield "mode", SHORT_MODES.get(mode, mode) or "major", match[0]
+        yield "german", is_german, match[0]
         return
 
 

@@ -21,7 +21,7 @@ from reverie.notation import abc, engrave, words
 from reverie.notation.harmony import Chord
 from reverie.notation.instruments import Instrument
 from reverie.notation.musicxml import to_musicxml
-from reverie.notation.order import played_with_start, upbeats
+from reverie.notation.order import numbers, played_with_start, upbeats
 from reverie.notation.tune import Tune
 from reverie.serve import stream
 from reverie.serve.errors import Refused
@@ -81,7 +81,7 @@ def about(made: Composed) -> dict[str, Any]:
         "bars": words.num_bars(tune) if tune.bars else 0, "tempo_bpm": tune.tempo_bpm, "seconds": tune.seconds(),
         "instrument": made.played_by.name, "backing": bool(made.record["backing"]), "assumed": dict(made.assumed),
         "corrected": made.corrected, "asked": made.asked,
-        "brought_home": made.brought_home,
+        "brought_home": made.brought_home, "notes": list(made.notes),
     }  # fmt: skip
 
 
@@ -169,7 +169,7 @@ def _bars(tune: Tune, places: list[int]) -> Iterator[ScoreBar]:
     starts: dict[int, list[float]] = {}
     for place, start in played_with_start(tune):
         starts.setdefault(place, []).append(start * seconds_a_tick)
-    number, first = 1, 0
-    for place, (bar, is_upbeat) in enumerate(zip(tune.bars, upbeats(tune), strict=True)):
+    first = 0
+    for place, (bar, number, is_upbeat) in enumerate(zip(tune.bars, numbers(tune), upbeats(tune), strict=True)):
         yield ScoreBar(number=number, is_upbeat=is_upbeat, starts_seconds=starts.get(place, []), words=places[first])
-        number, first = number + (not is_upbeat), first + len(bar.notes)
+        first += len(bar.notes)

@@ -18,6 +18,7 @@ export interface About {
   corrected: number;
   asked: number;
   brought_home?: boolean; // tunes made before there was a cadence do not tell
+  notes?: string[]; // older ones do not tell either
 }
 
 export class Composing {

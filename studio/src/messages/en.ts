@@ -279,7 +279,7 @@ const en = {
   "compose.assumed.one": "{what} {value}",
   "compose.kept": "The bars before the one you chose were kept.",
   "compose.begin.drop": "Keep no bars",
-  "compose.corrected": "At {corrected} of {asked} notes and lines the likeliest choice would have broken a bar, a repeat or the form, and another was taken.",
+  "compose.corrected": "At {corrected} of {asked} notes and bar lines the likeliest choice would have broken a bar, a repeat or the form, and another was taken.",
   "compose.corrected.none": "Not once did a bar, a repeat or the form have to be mended.",
   "compose.home": "The last bar was led home to the tonic.",
   "compose.files": "Files of the tune",
