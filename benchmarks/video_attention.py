@@ -1,11 +1,12 @@
-"""How should the frames of a clip see each other? The painter's weights, made into a denoiser of clips in three ways,
+"""How should the frames of a clip see each other? The painter's weights, made into a denoiser of clips in four ways,
 trained for the same time on the same clips, and judged by the loss on held-out ones.
 
-python benchmarks/video_attention.py -o FOLDER [--minutes 20] [--ways factorised,joint,pairs]
+python benchmarks/video_attention.py -o FOLDER [--minutes 20] [--ways joint,factorised,alternate,pairs]
 
-factorised: attention within each frame, then each patch sees itself in the others. joint: all patches of all frames see
-each other, with the painter's own layers. pairs: as factorised, but two frames after each other are one, with twice the
-channels. Runs go on where they were stopped; the table shows what is finished.
+joint: all patches of all frames see each other, with the painter's own layers. factorised: attention within each frame,
+then each patch sees itself in the others. alternate: the latter in every second block. pairs: as factorised, but two
+frames after each other are one, with twice the channels. Runs go on where they were stopped; the table shows what is
+finished.
 """
 
 from __future__ import annotations
@@ -17,29 +18,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
 from reverie import engine
-from reverie.diffusion.family import PATH, Diffusion, denoise, of_frames, spread_times
+from reverie.diffusion.family import PATH, Diffusion, denoise, fresh, of_frames, spread_times
 from reverie.diffusion.guidance import Condition
 from reverie.diffusion.model import (
+    EPS,
+    MODULATIONS,
+    ROPE_THETA,
     Denoiser,
+    DenoiserBlock,
     DenoiserConfig,
-    Rope,
-    axis_frequencies,
-    from_patches,
+    Read,
     modulated,
-    modulations,
-    to_patches,
 )
 from reverie.diffusion.schedules import shift
-from reverie.diffusion.video import SHIFT, inflate
+from reverie.diffusion.video import SHIFT
 from reverie.hub import datasets
 from reverie.hub.drawings import open_drawing
+from reverie.layers import Attention, Memory, rope_frequencies, rope_table
 from reverie.modalities.video import Video
-from reverie.train import Training, run
+from reverie.train import Training, compute, run
 from reverie.types import Example, Examples
 
 SIDE_PX = 128
@@ -47,26 +48,66 @@ PAINTER = Path(__file__).parents[1] / "src" / "reverie" / "weights" / "scenes"
 JUDGED = 64  # clips
 
 
-class Joint(Denoiser):
-    """All patches of all frames in one sequence; the number of a frame turns the third of a head that waits for it."""
+class FactorisedBlock(DenoiserBlock):
+    """Attention within each frame; then each patch sees itself in the other frames (arXiv:2204.03458, section 3)."""
 
-    def forward(self, x: Tensor, t: Tensor, prompt: Tensor, mask: Tensor) -> Tensor:
+    looks_through = True
+
+    def __init__(self, config: DenoiserConfig) -> None:
+        super().__init__(config)
+        heads = config.num_heads
+        self.modulation = torch.nn.Parameter(torch.zeros(MODULATIONS + 3, config.width))
+        if self.looks_through:
+            self.through = Attention(config.width, heads, heads, config.width // heads, qk_norm_eps=EPS)
+
+    def forward(self, x: Tensor, time: Tensor, rope: Any, mask: Tensor, memory: Memory) -> Tensor:
+        """As `DenoiserBlock`; rope: within frames, and through them. Of the prompt, which has no frames: None."""
+        parts = (time + self.modulation).to(x.dtype)[:, :, :, None].unbind(2)
+        within, through = (None, None) if rope is None else rope
+        alone = mask[..., : mask.shape[-1] - (x.shape[1] - 1) * x.shape[2]]  # the words and one frame
+        seen = self.attention(modulated(x, *parts[:2]).flatten(0, 1), within, alone, memory=memory)
+        x = torch.addcmul(x, parts[2], seen.view_as(x))
+        if through is not None and self.looks_through:
+            tracks = modulated(x, *parts[6:8]).transpose(1, 2)  # (B, N, F, D)
+            met = self.through(tracks.flatten(0, 1), through).view_as(tracks).transpose(1, 2)
+            x = torch.addcmul(x, parts[8], met)
+        return torch.addcmul(x, parts[5], self.mlp(modulated(x, *parts[3:5])))
+
+
+class WithinBlock(FactorisedBlock):
+    """Without attention through frames."""
+
+    looks_through = False
+
+
+class Factorised(Denoiser):
+    """Frames see each other only in attention through frames."""
+
+    kinds: tuple[type[FactorisedBlock], ...] = (FactorisedBlock,)
+
+    def __init__(self, config: DenoiserConfig) -> None:
+        super().__init__(config)
+        self.time_modulation = torch.nn.Linear(config.width, (MODULATIONS + 3) * config.width)
+        kinds = (self.kinds[layer % len(self.kinds)] for layer in range(config.depth))
+        self.blocks = torch.nn.ModuleList(kind(config) for kind in kinds)
+
+    def look(self, x: Tensor, t: Tensor, told: Read) -> Tensor:
         """As `Denoiser`."""
-        patches, words = self.embed(to_patches(x, self.config.patch)), self.prompt_embed(prompt.to(x.dtype))
-        time = F.silu(self._time(t[:, :1], words, mask, 1))
-        modulation = self.time_modulation(time).unflatten(1, (modulations(self.config), -1))
-        ropes = self._joint_rope(words.shape[1], x), self._frame_rope(x[:, :, :1])
-        seen = F.pad(mask, (0, patches.shape[1]), value=True)[:, None, None]
-        h = torch.cat((words, patches), 1)
-        for block in self.blocks:
-            h = block(h, modulation, ropes, seen)
-        shift, scale = self.head_modulation(time)[:, None].chunk(2, -1)
-        return from_patches(self.head(modulated(h[:, words.shape[1] :], shift, scale)), x.shape, self.config.patch)
+        numbers = torch.arange(x.shape[2], device=x.device)
+        cos, sin = rope_table(numbers, rope_frequencies(self._head_width, ROPE_THETA).to(x.device))
+        self._through, frames = (cos.to(self.embed.weight.dtype), sin.to(self.embed.weight.dtype)), x.shape[2]
+        keys, values = (part.repeat_interleave(frames, 0) for part in (told.keys, told.values))
+        mask = told.mask.repeat_interleave(frames, 0)
+        return super().look(x, t, Read(told.mean, mask, keys, values))
 
-    def _joint_rope(self, num_words: int, x: Tensor) -> Rope:
-        sides = (x.shape[2], x.shape[3] // self.config.patch, x.shape[4] // self.config.patch)
-        grid = torch.cartesian_prod(*(torch.arange(side) for side in sides))
-        return self._turns(F.pad(grid, (0, 0, num_words, 0)), axis_frequencies(self._head_width), x)
+    def _rope(self, x: Tensor) -> Any:
+        return super()._rope(x[:, :, :1]), self._through
+
+
+class Alternate(Factorised):
+    """Attention through frames in every second block."""
+
+    kinds = (WithinBlock, FactorisedBlock)
 
 
 class Way(Diffusion):
@@ -79,11 +120,11 @@ class Way(Diffusion):
         self._painter = open_drawing("painter", PAINTER)
 
     def build(self, config: DenoiserConfig) -> Denoiser:
-        """With the painter's weights."""
-        fresh = super().build(config)
-        model = self.network(config)
-        model.load_state_dict(fresh.state_dict())
-        inflate(self.weights(), model)
+        """With the painter's weights; what those lack is random behind gates of zero."""
+        model = fresh(self.network(config))
+        weights = model.state_dict()
+        for name, weight in self.weights().items():
+            weights[name][: len(weight)] = weight
         return model
 
     def weights(self) -> dict[str, Tensor]:
@@ -95,13 +136,19 @@ class Way(Diffusion):
         return shift(spread_times(n, rng, device), SHIFT)[:, None].expand(-1, frames)
 
 
-class JointWay(Way):
-    """With one sequence for all frames."""
+class FactorisedWay(Way):
+    """With attention through frames in every block."""
 
-    network = Joint
+    network = Factorised
 
 
-class PairsWay(Way):
+class AlternateWay(Way):
+    """With fewer looks through frames."""
+
+    network = Alternate
+
+
+class PairsWay(FactorisedWay):
     """With pairs of frames in the place of frames."""
 
     def weights(self) -> dict[str, Tensor]:
@@ -133,7 +180,7 @@ class Moving:
     def item(self, seed: int, index: int) -> Example:
         """Frames and caption."""
         frames, caption, _ = self._clips.item(seed, index)
-        return Example(frames, caption)
+        return Example(torch.from_numpy(frames), caption)
 
 
 class Paired(Clipped):
@@ -151,8 +198,9 @@ def paired(x: Tensor) -> Tensor:
 
 
 WAYS: dict[str, tuple[type[Clipped], type[Way]]] = {
-    "factorised": (Clipped, Way),
-    "joint": (Clipped, JointWay),
+    "joint": (Clipped, Way),
+    "factorised": (Clipped, FactorisedWay),
+    "alternate": (Clipped, AlternateWay),
     "pairs": (Paired, PairsWay),
 }
 
@@ -161,23 +209,25 @@ def learner(way: str) -> tuple[Clipped, DenoiserConfig]:
     """The medium that learns in this way, and its config."""
     medium, family = WAYS[way]
     painter = open_drawing("painter", PAINTER)
-    made = medium(painter.codec("cpu", torch.bfloat16), engine.prompt_encoder(), SIDE_PX, engine.find_data)
+    place = str(compute.device())
+    encoder = engine.prompt_encoder(device=place)
+    made = medium(painter.codec(place, torch.bfloat16), encoder, SIDE_PX, engine.find_data)
     made.styles, made.family = ("noto",), family()  # type: ignore[assignment]
-    config = replace(painter.config, num_frames=1 if way == "joint" else 16)
+    config = replace(painter.config, num_frames=16)
     return made, replace(config, channels=2 * config.channels, num_frames=8) if way == "pairs" else config
 
 
 @torch.no_grad()
-def judged(medium: Clipped, model: Denoiser) -> float:
+def judged(medium: Clipped, model: Denoiser, place: torch.device) -> float:
     """The error of held-out clips at the times and with the weights of training; only the noise differs by way."""
     held_out, total = medium.examples("scenes", held_out=True), 0.0
     for index in range(JUDGED):
         x, (states, mask) = medium.batch([held_out.item(0, index)])
         rng = torch.Generator().manual_seed(index)
-        t = shift(spread_times(4, rng, x.device), SHIFT)[:, None].expand(-1, x.shape[2])
-        clean = x.expand(4, -1, -1, -1, -1)
-        noisy = PATH.mix(clean, torch.randn(clean.shape, generator=rng), of_frames(t))
-        told: Condition = (states.expand(4, -1, -1), mask.expand(4, -1))
+        t = shift(spread_times(4, rng, torch.device("cpu")), SHIFT)[:, None].expand(-1, x.shape[2]).to(place)
+        clean = x.to(place).expand(4, -1, -1, -1, -1)
+        noisy = PATH.mix(clean, torch.randn(clean.shape, generator=rng).to(place), of_frames(t))
+        told: Condition = (states.to(place).expand(4, -1, -1), mask.to(place).expand(4, -1))
         error = (denoise(model, noisy, t, *told) - clean).square().mean((1, 2, 3, 4))
         total += float((error / t[:, 0].square()).mean())
     return total / JUDGED
@@ -189,20 +239,26 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--ways", default=",".join(WAYS))
+    parser.add_argument("--batch", type=int, default=4, help="clips a step")
+    parser.add_argument("--looks", type=int, default=Way.looks, help="at each clip in a step")
+    parser.add_argument("--workers", type=int, default=1, help="processes that make clips")
+    parser.add_argument("--compile", action="store_true")
     options = parser.parse_args()
     datasets.build("scenes", SIDE_PX)
     for way in options.ways.split(","):
         medium, config = learner(way)
+        medium.family.looks = options.looks
         training = Training(
             config,
-            batch=4,
+            batch=options.batch,
             max_minutes=options.minutes,
             matrix_rate=0.01,
             rate=1.5e-3,
             warmup_steps=20,
             decay=0.5,
             ema=0.99,
-            num_workers=1,
+            num_workers=options.workers,
+            compile=options.compile,
             evaluate_every_steps=0,
             sample_every_steps=0,
         )
@@ -210,7 +266,8 @@ def main() -> None:
         run(medium, training, "scenes", folder, lambda event, seen=seen: seen.update(last=event))  # type: ignore[misc]
         model = medium.family.build(config)
         model.load_state_dict(load_file(folder / "model" / "model.safetensors"))
-        print(f"{way:12} {judged(medium, model.eval()):.4f}   {seen}", flush=True)
+        place = compute.device()
+        print(f"{way:12} {judged(medium, model.eval().to(place), place):.4f}   {seen}", flush=True)
         print(f"{way} is finished", file=sys.stderr)
 
 

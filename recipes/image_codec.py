@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -70,7 +69,7 @@ class CodecLearner:
 
     def batch(self, examples: Sequence[Example]) -> tuple[Tensor, None]:
         """Pictures (B, 3, 1, S, S) in [-1, 1]."""
-        pixels = torch.from_numpy(np.stack([example.x for example in examples]))
+        pixels = torch.stack([example.x for example in examples])
         return pixels.permute(0, 3, 1, 2)[:, :, None] / 127.5 - 1, None
 
 

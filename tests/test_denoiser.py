@@ -80,6 +80,16 @@ def test_every_word_that_is_seen_matters_and_so_does_time() -> None:
     assert (model(x, t + 0.1, prompt, mask) - before).abs().max() > 1e-3
 
 
+def test_a_prompt_is_read_by_itself_once_for_all_looks() -> None:
+    model, (x, t, prompt, mask) = denoiser(), inputs()
+    told = model.read(prompt, mask)
+    for noisy, time in ((x, t), (-x, 1 - t)):
+        assert torch.equal(model.look(noisy, time, told), model(noisy, time, prompt, mask))
+    alone = model.read(prompt[1:2], mask[1:2])
+    for part, whole in zip(alone, told, strict=True):
+        assert torch.allclose(part[0].float(), whole[1].float(), atol=1e-5)
+
+
 def test_training_and_use_compute_the_same() -> None:
     model, given = denoiser(), inputs()
     with torch.no_grad():
@@ -89,6 +99,19 @@ def test_training_and_use_compute_the_same() -> None:
         if isinstance(module, Attend):
             module.explicit = True
     assert torch.allclose(model(*given), used, atol=1e-5)
+
+
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("rows", [1, 300])
+def test_long_sequences_are_attended_to_in_parts_that_change_nothing(rows: int, grad: bool) -> None:
+    rng = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, 3, length, 16, generator=rng) for length in (300, 310, 310))
+    mask = torch.rand(2, 1, rows, 310, generator=rng) < 0.5
+    attend = Attend(0.25)
+    with torch.set_grad_enabled(grad):
+        in_parts = attend(q, k, v, mask)
+        attend.explicit = True
+        assert torch.allclose(in_parts, attend(q, k, v, mask), atol=1e-5)
 
 
 def test_patches_come_back_where_they_were() -> None:

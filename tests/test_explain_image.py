@@ -107,17 +107,18 @@ def test_looking_changes_nothing_that_is_drawn(model: Model, look: Look) -> None
 def test_attention_to_words_is_what_a_softmax_by_hand_gives(model: Model, look: Look) -> None:
     request = request_of(model, PROMPT, seed=0, steps=1, guidance=1.0)
     attention = model.core.blocks[1].attention
-    asked: list[torch.Tensor] = []
-    hook = attention.attend.register_forward_hook(lambda _, inputs, __: asked.extend(inputs[:2]))
+    asked: list[list[torch.Tensor]] = []
+    hook = attention.attend.register_forward_hook(lambda _, inputs, __: asked.append(inputs[:2]))
     walk(model, request)
     hook.remove()
-    q, k = (each[0, 1].float() for each in asked)  # head 1, (S, D) each
+    looks = [pair for pair in asked if pair[0].shape != pair[1].shape]  # the others are words that read each other
+    ((q, k),) = ([each[0, 1].float() for each in pair] for pair in looks)  # head 1, (N, D) and (S, D)
     seen = torch.ones(len(k), dtype=torch.bool)
     num_words = 8  # the states of a prompt are padded to a multiple of 8: start, three words, and nothing
     seen[4:num_words] = False
-    shares = ((q @ k.T) * attention.attend.scale).masked_fill(~seen, -math.inf).softmax(-1)  # (S, S)
+    shares = ((q @ k.T) * attention.attend.scale).masked_fill(~seen, -math.inf).softmax(-1)  # (N, S)
     side = CONFIG.side // CONFIG.patch
-    wanted = shares[num_words:, 1:4].T.reshape(3, side, side)
+    wanted = shares[:, 1:4].T.reshape(3, side, side)
     made = look("words", steps=1, guidance=1.0, layer=1, head=1, without=False)
     assert torch.allclose(torch.tensor(made.data["maps"]), wanted, atol=1e-4)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -22,13 +21,17 @@ from reverie.cli import explain as cli
 from reverie.cli.app import app
 from reverie.cli.exhibits import show
 from reverie.cli.report import report
-from reverie.diffusion.family import denoise
+from reverie.diffusion.family import denoise, read
+from reverie.diffusion.model import Read
 from reverie.diffusion.video import schedule
 from reverie.engine import Model
+from reverie.explain.capture import capture
 from reverie.explain.clips import correlation
 from reverie.explain.exhibit import MOST_BYTES
+from reverie.explain.inside import WEIGHTS
 from reverie.explain.pictures import data_url, distance, reader_picture
-from reverie.explain.video_together import switched_off
+from reverie.explain.reading import percent
+from reverie.explain.video_together import kept_apart
 from reverie.explain.views import Matrix, Pictures, views
 from reverie.explain.views_video import lit
 from reverie.hub import catalogue
@@ -112,14 +115,14 @@ def test_a_figure_for_a_notebook_is_a_png(look: Look) -> None:
 
 
 def test_a_clip_is_made_once_while_it_is_looked_at_from_many_sides(model: Model, look: Look) -> None:
-    """Each look of a sampler goes through the first layer once."""
+    """Each look of a sampler goes through the first layer once, with as many frames; the words, as one."""
 
     def looks(name: str, **options: Any) -> int:
         called: list[int] = []
-        hook = model.core.blocks[0].register_forward_hook(lambda *_: called.append(1))
+        hook = model.core.blocks[0].register_forward_hook(lambda _, inputs, __: called.append(inputs[0].shape[1]))
         look(name, **options)
         hook.remove()
-        return len(called)
+        return called.count(FRAMES)
 
     look("video-denoising", seed=5)
     assert looks("video-denoising", seed=5) == 0
@@ -136,41 +139,54 @@ def test_a_clip_is_made_once_while_it_is_looked_at_from_many_sides(model: Model,
 def test_looks_are_what_a_softmax_by_hand_gives(model: Model, look: Look) -> None:
     """Queries and keys of layer 1, head 1, in the look of step 2 with the prompt alone."""
     generation = model.generate(PROMPT, seed=0, **QUICK)
-    state = list(generation)[1].state
-    block, asked = model.core.blocks[1], []
-    hooks = [
-        part.attend.register_forward_hook(lambda _, inputs, __: asked.append(inputs[:2]))
-        for part in (block.attention, block.through)
-    ]
+    state, told = list(generation)[1].state, read(model.core, generation.condition).prompt
+    asked: list[tuple[torch.Tensor, ...]] = []
+    hook = model.core.blocks[1].attention.attend.register_forward_hook(lambda _, inputs, __: asked.append(inputs[:2]))
     with torch.inference_mode():
-        denoise(model.core, state, schedule(STEPS, 1.0)[1:2].float(), *generation.condition.prompt)
-    for hook in hooks:
-        hook.remove()
-    data = look("video-attention", layer=1, head=1, step=2).data
+        denoise(model.core.look, state, schedule(STEPS, 1.0)[1:2].float(), Read(*told))
+    hook.remove()
+    ((q, k),) = ([each[0, 1].float() for each in pair] for pair in asked)  # (F N, D), (T + F N, D)
     num_words = 8  # the states of a prompt are padded to a multiple of 8: start, 7 words
-    seen = torch.arange(num_words + SIDE**2) != -1
-    seen[8:num_words] = False
-    scale = block.attention.attend.scale
-    (q, k), (q_through, k_through) = ([each[:, 1].float() for each in pair] for pair in asked)
-    within = ((q @ k.mT) * scale).masked_fill(~seen, -math.inf).softmax(-1)[:, num_words:, num_words:]
-    through = ((q_through @ k_through.mT) * scale).softmax(-1)[num_words:]
-    assert torch.allclose(torch.tensor(data["within"]), within, atol=1e-3)
-    assert torch.allclose(torch.tensor(data["through"]), through, atol=1e-3)
+    assert (len(q), len(k)) == (FRAMES * SIDE**2, num_words + FRAMES * SIDE**2)
+    shares = (q @ k.T * model.core.blocks[1].attention.attend.scale).softmax(-1).unflatten(0, (FRAMES, -1))
+    looks = shares[..., num_words:].unflatten(-1, (FRAMES, -1))  # (F, N, F, N)
+    for frame in (0, 3):
+        data = look("video-attention", layer=1, head=1, step=2, frame=frame).data
+        assert torch.allclose(torch.tensor(data["looks"]), looks[frame], atol=1e-4)
+        assert torch.allclose(torch.tensor(data["words"]), shares[frame, :, :num_words].sum(-1), atol=1e-4)
+        assert torch.allclose(torch.tensor(data["clip"]), looks.sum(-1).mean(1), atol=1e-4)
+    (row,) = [row for row in data["heads"] if (row["layer"], row["head"]) == (1, 1)]
+    assert row["own"] == pytest.approx(float(looks.sum(-1).mean(1).diagonal().mean()), abs=1e-4)
+    assert row["words"] == pytest.approx(float(shares[..., :num_words].sum(-1).mean()), abs=1e-4)
 
 
 def test_a_mean_is_over_heads_and_layers_and_a_clips_over_patches(look: Look) -> None:
     whole = look("video-attention").data
-    heads = [
-        torch.tensor(look("video-attention", layer=layer, head=head).data["through"])
-        for layer in range(2)
-        for head in range(2)
-    ]
-    assert torch.allclose(torch.tensor(whole["through"]), torch.stack(heads).mean(0), atol=1e-3)
-    assert torch.allclose(torch.tensor(whole["clip"]), torch.tensor(whole["through"]).mean(0), atol=1e-3)
-    assert torch.tensor(whole["clip"]).sum(1).tolist() == pytest.approx([1] * FRAMES, abs=1e-3)
+    heads = [look("video-attention", layer=layer, head=head).data for layer in range(2) for head in range(2)]
+    for name in ("looks", "words", "clip"):
+        mean = torch.stack([torch.tensor(data[name]) for data in heads]).mean(0)
+        assert torch.allclose(torch.tensor(whole[name]), mean, atol=1e-4)
+    looks, words = torch.tensor(whole["looks"]), torch.tensor(whole["words"])
+    assert looks.shape == (SIDE**2, FRAMES, SIDE**2)
+    assert torch.allclose(looks.sum((1, 2)) + words, torch.ones(SIDE**2), atol=1e-3)
+    assert whole["clip"][whole["frame"]] == pytest.approx(looks.sum(2).mean(0).tolist(), abs=1e-3)
     assert [row["frames"] for row in whole["reach"]] == list(range(1 - FRAMES, FRAMES))
+    assert whole["reach"][0]["share"] == pytest.approx(whole["clip"][-1][0])  # from the last back to the first
     for row in whole["heads"]:
-        assert row["own"] + row["near"] + row["far"] == pytest.approx(1, abs=1e-3)
+        assert row["own"] + row["near"] + row["far"] + row["words"] == pytest.approx(1, abs=1e-3)
+    others = [row["near"] + row["far"] for row in whole["heads"]]
+    assert others == sorted(others, reverse=True)
+
+
+def test_what_is_said_of_a_patch_is_in_its_look(look: Look) -> None:
+    made = look("video-attention", frame=0, row=1, column=2)
+    shares = torch.tensor(made.data["looks"])[SIDE + 2]  # (F, N)
+    best = 1 + int(shares.sum(1)[1:].argmax())
+    assert f"row 1, column 2 of frame 0 gave {percent(float(shares[0].sum()))} of its look to its own" in made.says[0]
+    assert f"{percent(float(shares[best].sum()))} to frame {best}, the most of all others" in made.says[0]
+    row, column = divmod(int(shares[-1].argmax()), SIDE)
+    assert f"In frame {FRAMES - 1} it looked most at row {row}, column {column}" in made.says[1]
+    assert made.says[1].count("it looked most") == 2  # its own frame is the first
 
 
 def test_the_patch_is_the_one_asked_for_or_the_one_that_changes_most(model: Model, look: Look) -> None:
@@ -185,7 +201,7 @@ def test_the_patch_is_the_one_asked_for_or_the_one_that_changes_most(model: Mode
     assert (along["row"], along["column"]) == (0, patches[0].argmax())
 
 
-def test_the_light_is_on_what_both_hops_lead_to() -> None:
+def test_what_is_looked_at_stays_light() -> None:
     grey = data_url(np.full((64, 64, 3), 200, np.uint8))
     light = np.zeros((4, 4))
     light[2, 1] = 1
@@ -232,17 +248,43 @@ def test_correlation_is_that_of_statistics() -> None:
 # --- what frames need each other for ---
 
 
-def test_frames_that_are_made_apart_are_those_of_a_model_that_looks_at_each_alone(model: Model) -> None:
+def test_of_frames_that_are_made_apart_none_knows_of_another_ones_noise(model: Model) -> None:
+    """The first stands where a single picture stands, so it is that picture; the others know their place."""
     generation = model.generate(PROMPT, seed=0, **QUICK)
-    noise, told = next(generation).state, generation.condition.prompt
-    time = torch.ones(1)
+    noise, told = next(generation).state, Read(*read(model.core, generation.condition).prompt)
+    other, time = noise.clone(), torch.ones(1)
+    other[:, :, 2] = torch.randn(other[:, :, 2].shape, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        alone = [denoise(model.core, frame, time, *told) for frame in noise.split(1, 2)]
-        with switched_off(model):
-            apart = denoise(model.core, noise, time, *told)
-        together = denoise(model.core, noise, time, *told)
-    assert torch.allclose(apart, torch.cat(alone, 2), atol=1e-4)
-    assert (together - apart).abs().max() > 1e-2
+        together = [denoise(model.core.look, x, time, told) for x in (noise, other)]
+        with kept_apart(model):
+            apart = [denoise(model.core.look, x, time, told) for x in (noise, other)]
+        alone = denoise(model.core.look, noise[:, :, :1], time, told)
+    for at in range(FRAMES):
+        assert (together[0][:, :, at] - together[1][:, :, at]).abs().max() > 1e-2
+        assert torch.allclose(apart[0][:, :, at], apart[1][:, :, at], atol=1e-4) == (at != 2)
+    assert torch.allclose(apart[0][:, :, :1], alone, atol=1e-4)
+    assert (together[0][:, :, :1] - alone).abs().max() > 1e-2
+
+
+def test_frames_that_are_kept_apart_read_the_same_words(model: Model) -> None:
+    condition = model.generate(" ".join([PROMPT] * 3), seed=0, **QUICK).condition
+    assert condition.prompt[0].shape[1] > SIDE**2  # or words would be taken for patches of one frame
+    with kept_apart(model):
+        apart = read(model.core, condition).prompt
+    assert all(torch.equal(a, b) for a, b in zip(read(model.core, condition).prompt, apart, strict=True))
+
+
+def test_apart_the_weights_on_other_frames_are_zero_in_the_layer_that_is_meant(model: Model) -> None:
+    generation = model.generate(PROMPT, seed=0, **QUICK)
+    noise, told = next(generation).state, Read(*read(model.core, generation.condition).prompt)
+    with torch.inference_mode(), kept_apart(model, 1), capture(model.core, WEIGHTS) as tape:
+        denoise(model.core.look, noise, torch.ones(1), told)
+    frames = torch.arange(FRAMES * SIDE**2) // SIDE**2
+    others = [
+        float(each[-1][..., -len(frames) :][..., frames[:, None] != frames].sum(-1).mean()) for each in tape.values()
+    ]
+    assert others[0] > 0.1
+    assert others[1] == 0
 
 
 def test_together_and_apart_are_compared_by_the_way_from_frame_to_frame(model: Model, look: Look) -> None:
@@ -255,7 +297,7 @@ def test_together_and_apart_are_compared_by_the_way_from_frame_to_frame(model: M
     assert data["times"] == pytest.approx(data["apart"]["mean"] / data["together"]["mean"], rel=1e-3)
 
 
-def test_one_layer_switched_off_changes_less_than_nothing_left(look: Look) -> None:
+def test_in_each_layer_being_apart_changes_something_else(look: Look) -> None:
     rows = [look("video-together", layer=layer).data["apart"]["frames"] for layer in (None, 0, 1)]
     assert rows[0] != rows[1] != rows[2] != rows[0]
     assert "in layer 1" in look("video-together", layer=1).says[0]
@@ -309,7 +351,7 @@ def test_of_two_frames_both_cannot_be_given(look: Look) -> None:
 def test_what_cannot_be_shown_is_one_sentence_before_anything_is_made(
     model: Model, monkeypatch: pytest.MonkeyPatch, name: str, options: dict[str, Any], told: str
 ) -> None:
-    monkeypatch.setattr(model.core, "forward", lambda *_: pytest.fail("a clip was begun"))
+    monkeypatch.setattr(model.core, "look", lambda *_: pytest.fail("a clip was begun"))
     with pytest.raises(ReverieError, match=told):
         explain.exhibit(name, model, PROMPT, **{**({} if name == "denoising" else QUICK), **options})
 

@@ -1,7 +1,8 @@
-"""Looking into a model that animates, in a real browser: patches that look through time, clips that play, the quiz."""
+"""Looking into a model that animates, in a real browser: patches that look at all frames, clips that play, the quiz."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -47,17 +48,16 @@ def _sound(page: Page) -> None:
     assert page.evaluate(AUDIT) == []
 
 
-def _lit(page: Page, told: dict[str, Any], frame: int, patch: int) -> None:
-    """The patch of all frames to which both hops lead most is not darkened; the caption tells what its frame got."""
-    shares = [
-        look * around for at, look in enumerate(told["through"][patch][frame]) for around in told["within"][at][patch]
-    ]
+def _lit(page: Page, told: dict[str, Any], patch: int) -> None:
+    """The patch of all frames that got most of the look is not darkened; the caption tells what its frame got."""
+    looks = told["looks"][patch]
+    shares = [share for frame in looks for share in frame]
     darkened = page.locator(".film rect:not(.here)")
     expect(darkened).to_have_count(len(shares))
     best = shares.index(max(shares))
     until(lambda: float(darkened.nth(best).get_attribute("fill-opacity") or "nan") == 0)
-    whole = f"{round(100 * told['through'][patch][frame][0])} %"
-    expect(page.locator(".film .cell").first).to_contain_text(whole)
+    for at in (0, 3):
+        expect(page.locator(".film .cell").nth(at)).to_contain_text(f"{at}: {round(100 * sum(looks[at]))} %")
 
 
 def test_a_patch_lights_up_what_it_looked_at_with_pointer_and_keyboard(video: Studio) -> None:
@@ -65,18 +65,37 @@ def test_a_patch_lights_up_what_it_looked_at_with_pointer_and_keyboard(video: St
     page = video.open(f"/inside?exhibit=video-attention&{ASKED}")
     frames = page.get_by_role("group", name="The frames of the clip").get_by_role("button")
     expect(frames).to_have_count(4)
-    _lit(page, told, told["frame"], told["row"] * told["columns"] + told["column"])
+    _lit(page, told, told["row"] * told["columns"] + told["column"])
+    here = frames.nth(told["frame"])
+    box = here.bounding_box()
+    assert box is not None
+    here.click(position={"x": 0.6 * box["width"], "y": 0.1 * box["height"]})  # row 0, column 2 of 4
+    _lit(page, told, 2)
+    here.press("ArrowDown")
+    here.press("ArrowRight")
+    _lit(page, told, told["columns"] + 3)
+    assert "frame=" not in page.url  # nothing was asked for: the looks of all patches of this frame are here
+    expect(page.get_by_role("status").filter(has_text="gave")).to_contain_text("Row 1, column 3 of frame 2")
+    _sound(page)
+    assert video.wrong == []
+
+
+def test_a_patch_of_another_frame_is_asked_for(video: Studio) -> None:
+    told = {at: _told(video, "video-attention", frame=at) for at in (1, 3)}
+    page = video.open(f"/inside?exhibit=video-attention&{ASKED}")
+    frames = page.get_by_role("group", name="The frames of the clip").get_by_role("button")
     box = frames.nth(1).bounding_box()
     assert box is not None
     frames.nth(1).click(position={"x": 0.6 * box["width"], "y": 0.1 * box["height"]})  # row 0, column 2 of 4
     expect(frames.nth(1)).to_have_attribute("aria-pressed", "true")
-    _lit(page, told, 1, 2)
-    frames.nth(1).press("ArrowDown")
-    frames.nth(1).press("ArrowRight")
-    _lit(page, told, 1, told["columns"] + 3)
+    _lit(page, told[1], 2)
+    expect(page).to_have_url(re.compile("frame=1&row=0&column=2"))
     frames.nth(3).press("Enter")  # the same place in another frame
-    _lit(page, told, 3, told["columns"] + 3)
-    expect(page.get_by_role("status").filter(has_text="of frame 3")).to_contain_text("Row 1, column 3")
+    expect(page.get_by_role("status").filter(has_text="of frame 3 gave")).to_contain_text("Row 0, column 2")
+    _lit(page, told[3], 2)
+    expect(frames.nth(3)).to_be_focused()
+    frames.nth(3).press("ArrowDown")
+    _lit(page, told[3], told[3]["columns"] + 2)
     _sound(page)
     assert video.wrong == []
 
@@ -102,9 +121,9 @@ def test_a_clip_plays_and_stops_and_is_scrubbed(video: Studio) -> None:
 
 def test_models_that_animate_have_a_list_of_their_own(video: Studio) -> None:
     page = video.open(f"/inside?model={ANIMATOR}&{ASKED}")
-    expect(page.get_by_role("heading", name="Attention through frames")).to_be_visible()
+    expect(page.get_by_role("heading", name="Attention between frames")).to_be_visible()
     shown = page.get_by_role("navigation", name="What to look at")
-    for name in ("Attention through frames", "From noise to a clip", "Given frames", "Frames together and apart"):
+    for name in ("Attention between frames", "From noise to a clip", "Given frames", "Frames together and apart"):
         expect(shown.get_by_role("link", name=name)).to_have_count(1)
     expect(shown.get_by_role("link", name="Parameters")).to_have_count(2)  # of models that write, and that draw
     page = video.open("/inside?exhibit=video-given&model=&steps=2&frames=3")

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from reverie.diffusion.family import Diffusion, denoise
 from reverie.diffusion.generate import Drawing
-from reverie.diffusion.model import Denoiser, DenoiserConfig
-from reverie.diffusion.video import VideoDiffusion, given, inflate
+from reverie.diffusion.model import Denoiser, DenoiserConfig, Read
+from reverie.diffusion.video import VideoDiffusion, given
 from reverie.types import ReverieError, VideoRequest
 
 PICTURES = DenoiserConfig(channels=3, side=8, width=64, depth=2, num_heads=2, mlp_width=128, prompt_width=24)
@@ -47,12 +47,18 @@ def made(model: Denoiser, request: VideoRequest, told: Drawing | None = None) ->
     return guess
 
 
-def test_a_model_of_clips_begins_as_the_model_of_pictures_does_with_every_frame() -> None:
+def test_a_model_of_clips_takes_the_weights_of_a_painter_and_still_paints() -> None:
     painter, animator = model_of(PICTURES), VideoDiffusion().build(CLIPS)
-    inflate(painter.state_dict(), animator)
-    x, t, prompt, mask = inputs()
-    frames = [painter(x[:, :, number : number + 1], t, prompt, mask) for number in range(4)]
-    assert torch.allclose(animator(x, t, prompt, mask), torch.cat(frames, 2), atol=1e-5)
+    animator.load_state_dict(painter.state_dict())
+    x, t, prompt, mask = inputs(frames=1)
+    assert torch.equal(animator(x, t, prompt, mask), painter(x, t, prompt, mask))
+
+
+def test_a_patch_sees_other_places_of_other_frames() -> None:
+    model, (x, t, prompt, mask) = model_of(replace(CLIPS, depth=1)), inputs()
+    before, other = model(x, t, prompt, mask), x.clone()
+    other[:, :, 3, :2, :2] += 1  # one corner of the last frame
+    assert (model(other, t, prompt, mask) - before)[:, :, 0, -2:, -2:].abs().max() > 1e-4  # the opposite of the first
 
 
 def test_frames_see_each_other_and_the_order_they_come_in() -> None:
@@ -86,7 +92,7 @@ def test_given_frames_stay_and_the_others_depend_on_them() -> None:
 class Ramp(Denoiser):
     """Finds each frame a little brighter than the one before it."""
 
-    def forward(self, x: Tensor, t: Tensor, prompt: Tensor, mask: Tensor) -> Tensor:
+    def look(self, x: Tensor, t: Tensor, told: Read) -> Tensor:
         return torch.linspace(-1, 1, x.shape[2]).view(1, 1, -1, 1, 1).expand_as(x)
 
 
@@ -128,5 +134,7 @@ def test_a_request_must_leave_something_to_make(begin: int, end: int, frames: in
     pictures = np.zeros((16, 8, 8, 3), np.uint8)
     with pytest.raises(ReverieError, match="more frames"):
         VideoRequest("x", frames=frames, begin=pictures[:begin], end=pictures[:end])
+    with pytest.raises(ReverieError, match="reverie draw"):
+        VideoRequest("x", frames=1)
     with pytest.raises(ReverieError, match="loop"):
         VideoRequest("x", begin=pictures[:1], loop=True)

@@ -232,7 +232,7 @@ def fresh(medium: str, source: str, config: Any) -> tuple[Any, Any]:
     kind = modality(medium)
     supplies: dict[str, Callable[[], Any]] = {
         "codec": lambda: open_codec(locate(default_name(CODEC)), placement().device, torch.float32),
-        "encoder": prompt_encoder,
+        "encoder": lambda: prompt_encoder(device=placement().device),
         "find_data": lambda: find_data,
     }
     made: tuple[Any, Any] = kind.fresh(source, config, **{need: supplies[need]() for need in kind.needs})
@@ -247,13 +247,19 @@ def find_data(name: str, size_px: int) -> Path:
 
 
 def prompt_encoder(
-    name: str = "minilm", *, offline: bool = False, progress: Callable[[int, int], None] | None = None
+    name: str = "minilm",
+    *,
+    offline: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    device: str = "cpu",
 ) -> PromptEncoder:
     """What reads prompts for a model that draws: an encoder of the catalogue, fetched first if it is not there."""
     if name not in catalogue() or catalogue()[name].family != "encoder":
         raise ReverieError(f"{name[:80]!r} cannot read prompts for a model that draws: use minilm.")
     encoder, tokenise = open_encoder(name, torch.bfloat16, offline=offline, progress=progress)
-    return PromptEncoder(encoder, tokenise, encoder.config.width, name=name)
+    if device.startswith("cuda"):
+        torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for every length, which takes longer than reading
+    return PromptEncoder(encoder.to(device), tokenise, encoder.config.width, name=name)
 
 
 def sentence_encoder(name: str, *, offline: bool = False) -> SentenceEncoder:

@@ -20,7 +20,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu_exact": F.gelu,
 }
 
-BLOCK_QUERIES = 128  # causal attention on CPUs goes by so many queries at a time
+BLOCK_QUERIES = 128  # attention on CPUs goes by so many queries at a time
 
 
 def _squared(x: Tensor) -> Tensor:
@@ -109,8 +109,8 @@ class Attend(nn.Module):
             # One query a head: the heads that share keys stand in one matrix, which is several times faster on a CPU.
             q = q.view(q.shape[0], k.shape[1], -1, q.shape[3])  # (B, G, H/G, D)
             return F.scaled_dot_product_attention(q, k, v, mask, scale=self.scale).flatten(1, 2)[:, :, None]
-        if q.device.type == "cpu" and (torch.is_grad_enabled() or (causal and q.shape[2] > BLOCK_QUERIES)):
-            return self._in_blocks(q, k, v) if causal else _plain(self._grouped(q, k), k, v, mask)
+        if q.device.type == "cpu" and (torch.is_grad_enabled() or not causal or q.shape[2] > BLOCK_QUERIES):
+            return self._in_blocks(q, k, v, mask, causal=causal)
         gqa = q.shape[1] != k.shape[1]
         return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal, scale=self.scale, enable_gqa=gqa)
 
@@ -128,13 +128,17 @@ class Attend(nn.Module):
         attended = torch.cat([see(row, *keys, seen) for row, keys, seen in rows])
         return attended.flatten(1, 2)[:, :, None]
 
-    def _in_blocks(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Causal attention, some queries at a time, over no more keys than the last of them may see."""
-        blocks, end = [], k.shape[2] - q.shape[2]
+    def _in_blocks(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, causal: bool) -> Tensor:
+        """Some queries at a time, whose scores fit in the cache; causal ones over no more keys than they may see."""
+        blocks, first, end = [], 0, k.shape[2]
         for part in self._grouped(q, k).split(BLOCK_QUERIES, 3):
-            end += part.shape[3]
-            mask = causal_mask(part.shape[3], end, q.device)
-            blocks.append(_plain(part, k[:, :, :end], v[:, :, :end], mask))
+            seen, first = mask, first + part.shape[3]
+            if causal:
+                end = k.shape[2] - q.shape[2] + first
+                seen = causal_mask(part.shape[3], end, q.device)
+            elif mask is not None and mask.shape[-2] > 1:
+                seen = mask[..., first - part.shape[3] : first, :]
+            blocks.append(_plain(part, k[:, :, :end], v[:, :, :end], seen))
         return torch.cat(blocks, 2)
 
     def _grouped(self, q: Tensor, k: Tensor) -> Tensor:
@@ -248,7 +252,7 @@ class Attention(nn.Module):
             turned = rotate(qkv[:, : H + G], *rope)  # queries and keys in one go: fewer, larger operations
             return *turned.split((H, G), 1), qkv[:, H + G :]
         q, k, v = qkv.split(self.heads, 1)
-        q, k = self.q_norm(q), self.k_norm(k)
+        q, k = self.q_norm(q.contiguous()), self.k_norm(k.contiguous())  # rows that lie apart take twice as long
         return (q, k, v) if rope is None else (rotate(q, *rope), rotate(k, *rope), v)
 
 

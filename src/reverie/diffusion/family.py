@@ -5,14 +5,16 @@ B batch, C channels, F frames, H x W picture in model space, T prompt tokens, E 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from reverie.diffusion.generate import Drawing, generate
 from reverie.diffusion.guidance import Condition
-from reverie.diffusion.model import Denoiser, DenoiserConfig
+from reverie.diffusion.model import Denoiser, DenoiserConfig, Read
 from reverie.diffusion.paths import Flow
 from reverie.diffusion.schedules import uniform
 from reverie.types import DiffusionRequest, Step
@@ -28,14 +30,8 @@ class Diffusion:
     looks = 4  # at each sample in a step of training
 
     def build(self, config: DenoiserConfig) -> Denoiser:
-        """A denoiser with fresh weights: head and gates are zeros, so its first guess is the best linear one."""
-        model = Denoiser(config)
-        for name, weight in model.named_parameters():
-            starts_at_zero = weight.ndim == 1 or "modulation" in name or name == "head.weight"
-            if name.endswith(("q_norm.weight", "k_norm.weight")):
-                continue
-            nn.init.normal_(weight, std=0.0 if starts_at_zero else weight.shape[-1] ** -0.5)
-        return model
+        """A denoiser with fresh weights."""
+        return fresh(Denoiser(config))
 
     def loss(self, model: Denoiser, batch: Tensor, condition: Condition, rng: torch.Generator) -> Tensor:
         """Mean squared error of the velocity of samples (B, C, F, H, W), each at `looks` times and with as many noises.
@@ -65,9 +61,18 @@ class Diffusion:
         device = model.embed.weight.device
 
         def look(x: Tensor, t: Tensor, told: Condition) -> Tensor:
-            return denoise(model, x, t.to(device, torch.float32).expand(len(x)), *told)
+            return denoise(model.look, x, t.to(device, torch.float32).expand(len(x)), Read(*told))
 
-        return generate(look, condition, request, shape, path=PATH, schedule=uniform, device=device)
+        return generate(look, read(model, condition), request, shape, path=PATH, schedule=uniform, device=device)
+
+
+def fresh(model: Denoiser) -> Denoiser:
+    """Gives a denoiser fresh weights: head and gates are zeros, so its first guess is the best linear one."""
+    for name, weight in model.named_parameters():
+        starts_at_zero = weight.ndim == 1 or "modulation" in name or name == "head.weight"
+        if not name.endswith(("q_norm.weight", "k_norm.weight")):
+            nn.init.normal_(weight, std=0.0 if starts_at_zero else weight.shape[-1] ** -0.5)
+    return model
 
 
 def spread_times(n: int, rng: torch.Generator, device: torch.device) -> Tensor:
@@ -79,16 +84,25 @@ def spread_times(n: int, rng: torch.Generator, device: torch.device) -> Tensor:
     return torch.sigmoid(torch.special.ndtri((parts / n).clamp(1e-6, 1 - 1e-6)))
 
 
-def denoise(model: Denoiser, x: Tensor, t: Tensor, states: Tensor, mask: Tensor) -> Tensor:
+def read(model: Denoiser, condition: Drawing) -> Drawing:
+    """The condition with its prompts as the model has read them, so that no look need do it again."""
+    device = model.embed.weight.device
+    with torch.inference_mode():
+        prompts = [model.read(*(part.to(device) for part in told)) for told in (condition.prompt, condition.negative)]
+    return replace(condition, prompt=prompts[0], negative=prompts[1])
+
+
+def denoise(network: Callable[..., Tensor], x: Tensor, t: Tensor, *told: Any) -> Tensor:
     """The clean sample in x (B, C, F, H, W) at times t, (B,) or (B, F), as the model sees it, in float32.
 
-    The network is asked for what the best linear guess lacks, in numbers of deviation 1: arXiv:2206.00364, eq. 7, with
-    alpha and sigma of any path, and data of deviation 1.
+    network: a `Denoiser`, told a prompt's states and mask; or its `look`, told what it has read. It is asked for what
+    the best linear guess lacks, in numbers of deviation 1: arXiv:2206.00364, eq. 7, with alpha and sigma of any path,
+    and data of deviation 1.
     """
     alpha, sigma = (f(of_frames(t)) for f in (PATH.alpha, PATH.sigma))
     variance = alpha**2 + sigma**2  # of x
-    told: Tensor = model((x * variance.rsqrt()).to(model.embed.weight.dtype), t, states, mask)
-    return alpha / variance * x + sigma * variance.rsqrt() * told.float()
+    said = network(x * variance.rsqrt(), t, *told)
+    return alpha / variance * x + sigma * variance.rsqrt() * said.float()
 
 
 def of_frames(t: Tensor) -> Tensor:

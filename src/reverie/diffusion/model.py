@@ -1,29 +1,64 @@
-"""The denoiser's network: a transformer that sees prompt and noisy picture in one sequence.
+"""The denoiser's network: a transformer that reads a prompt once, and then sees it beside all noisy frames.
 
-`family.denoise` turns what it says into the clean picture. Time reaches every block by shifts, scales and gates, most
-of whose weights all blocks share (adaLN-single, arXiv:2310.00426, section 2.2). Attention is within a frame; where a
-sample has several, each token then also sees itself in the other frames (arXiv:2204.03458, section 3).
+`family.denoise` turns what it says into the clean sample. The patches of all frames are one sequence; a single picture
+is a clip of one frame. The prompt goes through the same blocks, but sees only itself and no time; so what patches see
+of it, its keys and values, stays the same from look to look. Time reaches every block by shifts, scales and gates, most
+of whose weights all blocks share (adaLN-single, arXiv:2310.00426, section 2.2).
 
 B batch, C channels, F frames, H x W picture in model space, P patch, N = H/P W/P patches of a frame, T prompt tokens,
-S = T + N tokens of a frame, E width of the prompt's states, D width, M rows of modulation
+S tokens that can be seen, L blocks, E width of the prompt's states, D width, d of a head, M rows of modulation
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reverie.layers import MLP, Attention, rope_frequencies, rope_table
+from reverie.layers import MLP, Attention, Found, Memory, rope_frequencies, rope_table
 
 TIME_FEATURES = 256
 ROPE_THETA = 100.0  # pictures are a few dozen patches wide
+MODULATIONS = 6  # shift, scale and gate of attention, then of the MLP
 EPS = 1e-6
 
 Rope = tuple[Tensor, Tensor]  # cos and sin, of `rope_table`
+
+
+class Read(NamedTuple):
+    """A prompt as the blocks see it. mean (B, D): of its tokens; mask (B, T); keys, values (B, L, H, T, d)."""
+
+    mean: Tensor
+    mask: Tensor
+    keys: Tensor
+    values: Tensor
+
+
+class Reading:
+    """Keeps what a block makes of the prompt: a `layers.Memory`."""
+
+    def __init__(self) -> None:
+        self.found: tuple[Tensor, ...] = ()
+
+    def extend(self, _: int, k: Tensor, v: Tensor) -> Found:
+        """Keeps keys and values, and lets the prompt see no more than that."""
+        self.found = (k, v)
+        return k, v
+
+
+class Recalling:
+    """Shows what a block made of the prompt, (B, H, T, d) each, beside the patches: a `layers.Memory`."""
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        self._keys, self._values = keys, values
+
+    def extend(self, _: int, k: Tensor, v: Tensor) -> Found:
+        """The prompt's first."""
+        return torch.cat((self._keys, k), 2), torch.cat((self._values, v), 2)
 
 
 @dataclass(frozen=True)
@@ -47,43 +82,25 @@ class DenoiserConfig:
 
 
 class DenoiserBlock(nn.Module):
-    """Attention, within frames and through them, and MLP: each gated, and what it is given shifted and scaled, by time.
-
-    A model of single pictures has no attention through frames.
-    """
+    """Attention and MLP, each gated, and what it is given shifted and scaled, by the time of each frame."""
 
     def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()
-        self.attention = _attention(config)
+        heads = config.num_heads
+        self.attention = Attention(config.width, heads, heads, config.width // heads, qk_norm_eps=EPS)
         self.mlp = MLP(config.width, config.mlp_width, "relu2", gated=False)
-        if config.num_frames > 1:
-            self.through = _attention(config)
-        self.modulation = nn.Parameter(torch.zeros(modulations(config), config.width))  # this block's own part
+        self.modulation = nn.Parameter(torch.zeros(MODULATIONS, config.width))  # this block's own part
 
-    def forward(self, x: Tensor, time: Tensor, ropes: tuple[Rope, Rope], mask: Tensor | None) -> Tensor:
-        """x (B F, S, D), time (B F, M, D) -> (B F, S, D); mask: True where a token may be seen, (B F, 1, 1, S)."""
-        parts = (time + self.modulation).to(x.dtype)[:, :, None].unbind(1)  # M of (B F, 1, D)
-        x = torch.addcmul(x, parts[2], self.attention(modulated(x, *parts[:2]), ropes[0], mask))
-        if len(ropes[1][0]) > 1:  # frames
-            x = torch.addcmul(x, parts[8], self._through_frames(modulated(x, *parts[6:8]), ropes[1]))
+    def forward(self, x: Tensor, time: Tensor, rope: Rope | None, mask: Tensor, memory: Memory) -> Tensor:
+        """x (B, F, N, D), time (B, F, M, D) -> (B, F, N, D), with all F N tokens in one sequence.
+
+        mask: True where a token may be seen, (B, 1, ..., S). memory: where the prompt's keys and values come from, or
+        are left.
+        """
+        parts = (time + self.modulation).to(x.dtype)[:, :, :, None].unbind(2)  # M of (B, F, 1, D)
+        seen = self.attention(modulated(x, *parts[:2]).flatten(1, 2), rope, mask, memory=memory)
+        x = torch.addcmul(x, parts[2], seen.view_as(x))
         return torch.addcmul(x, parts[5], self.mlp(modulated(x, *parts[3:5])))
-
-    def _through_frames(self, x: Tensor, rope: Rope) -> Tensor:
-        """Each token sees itself in every frame: (B F, S, D) -> (B F, S, D)."""
-        frames, tokens = len(rope[0]), x.shape[1]
-        tracks = x.unflatten(0, (-1, frames)).transpose(1, 2).flatten(0, 1)  # (B S, F, D)
-        seen: Tensor = self.through(tracks, rope).unflatten(0, (-1, tokens)).transpose(1, 2)
-        return seen.flatten(0, 1)
-
-
-def _attention(config: DenoiserConfig) -> Attention:
-    heads = config.num_heads
-    return Attention(config.width, heads, heads, config.width // heads, qk_norm_eps=EPS)
-
-
-def modulations(config: DenoiserConfig) -> int:
-    """Shift, scale and gate of each part of a block: attention, MLP, and attention through frames if there are any."""
-    return 6 if config.num_frames == 1 else 9
 
 
 def modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
@@ -94,6 +111,8 @@ def modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
 class Denoiser(nn.Module):
     """(x_t, t, prompt) -> what `family.denoise` needs to guess x0."""
 
+    blocks_are_alike = True  # one program for all of them: see `train.compute.compile_model`
+
     def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()
         self.config = config
@@ -101,7 +120,7 @@ class Denoiser(nn.Module):
         self.embed = nn.Linear(patch_width, width)
         self.prompt_embed = nn.Linear(config.prompt_width, width)
         self.time_embed = nn.Sequential(nn.Linear(TIME_FEATURES, width), nn.SiLU(), nn.Linear(width, width))
-        self.time_modulation = nn.Linear(width, modulations(config) * width)
+        self.time_modulation = nn.Linear(width, MODULATIONS * width)
         self.blocks = nn.ModuleList(DenoiserBlock(config) for _ in range(config.depth))
         self.head_modulation = nn.Linear(width, 2 * width)
         self.head = nn.Linear(width, patch_width)
@@ -111,47 +130,53 @@ class Denoiser(nn.Module):
 
         t is (B,), or (B, F) where frames differ. Gives something of the shape of x.
         """
-        frames, num_words = x.shape[2], prompt.shape[1]
-        patches = self.embed(to_patches(x, self.config.patch)).unflatten(1, (frames, -1)).flatten(0, 1)  # (B F, N, D)
-        words = self.prompt_embed(prompt.to(patches.dtype))  # (B, T, D)
-        time = F.silu(self._time(t, words, mask, frames))  # (B F, D)
-        modulation = self.time_modulation(time).unflatten(1, (modulations(self.config), -1))  # (B F, M, D)
-        ropes = self._rope(num_words, x), self._frame_rope(x)
-        seen = F.pad(mask.repeat_interleave(frames, 0), (0, patches.shape[1]), value=True)[:, None, None]
-        h = torch.cat((words.repeat_interleave(frames, 0), patches), 1)  # (B F, S, D)
-        for block in self.blocks:
-            h = block(h, modulation, ropes, seen)
-        shift, scale = self.head_modulation(time)[:, None].chunk(2, -1)
-        h = self.head(modulated(h[:, num_words:], shift, scale))  # (B F, N, C P P)
-        return from_patches(h.unflatten(0, (-1, frames)).flatten(1, 2), x.shape, self.config.patch)
+        return self.look(x, t, self.read(prompt, mask))
 
-    def _time(self, t: Tensor, words: Tensor, mask: Tensor, frames: int) -> Tensor:
-        """What every block is told of each frame: its time, and the mean of the prompt's tokens. (B F, D)"""
-        kept = mask[..., None].to(words.dtype)
-        mean = (words * kept).sum(1) / kept.sum(1).clamp_min(1)  # (B, D)
-        times = t if t.ndim == 2 else t[:, None].expand(-1, frames)  # (B, F)
-        features = time_features(times.flatten(), TIME_FEATURES).to(mean.dtype)
-        told: Tensor = self.time_embed(features) + mean.repeat_interleave(frames, 0)
+    def read(self, prompt: Tensor, mask: Tensor) -> Read:
+        """What every look is told of the prompt, at the time of what is clean."""
+        words = self.prompt_embed(prompt.to(self.embed.weight.dtype))[:, None]  # (B, 1, T, D)
+        kept = mask[:, None, :, None].to(words.dtype)
+        mean = (words * kept).sum((1, 2)) / kept.sum((1, 2)).clamp_min(1)  # (B, D)
+        modulation = self._modulation(self._time(torch.zeros_like(mean[:, :1]), mean))
+        # Where there is no word, a place sees itself, so that it stays a number; nobody sees it.
+        seen = mask[:, None, None] | torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+        readings = [Reading() for _ in self.blocks]
+        for block, reading in zip(self.blocks, readings, strict=True):
+            words = block(words, modulation, None, seen, reading)
+        keys, values = (torch.stack(each, 1) for each in zip(*(reading.found for reading in readings), strict=True))
+        return Read(mean, mask, keys, values)
+
+    def look(self, x: Tensor, t: Tensor, told: Read) -> Tensor:
+        """As `forward`, told what `read` gave."""
+        frames = x.shape[2]
+        h = self.embed(to_patches(x.to(self.embed.weight.dtype), self.config.patch)).unflatten(1, (frames, -1))
+        time = self._time(t if t.ndim == 2 else t[:, None].expand(-1, frames), told.mean)  # (B, F, D)
+        modulation, rope = self._modulation(time), self._rope(x)
+        seen = F.pad(told.mask, (0, frames * h.shape[2]), value=True)[:, None, None]
+        for block, *found in zip(self.blocks, told.keys.unbind(1), told.values.unbind(1), strict=True):
+            h = block(h, modulation, rope, seen, Recalling(*found))
+        shift, scale = self.head_modulation(time)[:, :, None].chunk(2, -1)
+        h = self.head(modulated(h, shift, scale))  # (B, F, N, C P P)
+        return from_patches(h.flatten(1, 2), x.shape, self.config.patch)
+
+    def _time(self, t: Tensor, mean: Tensor) -> Tensor:
+        """What every block is told: times (B, F), and the mean of the prompt's tokens (B, D). (B, F, D)"""
+        features = time_features(t, TIME_FEATURES).to(mean.dtype)
+        told: Tensor = F.silu(self.time_embed(features) + mean[:, None])
         return told
 
-    def _rope(self, num_words: int, x: Tensor) -> Rope:
-        """Row and column of every patch turn a third each of a head's width; words stand at the origin.
+    def _modulation(self, time: Tensor) -> Tensor:
+        """The part that all blocks share: (B, F, D) -> (B, F, M, D)."""
+        rows: Tensor = self.time_modulation(time).unflatten(-1, (-1, self.config.width))
+        return rows
 
-        The first third is for a frame's number, which within a frame is always 0.
-        """
-        sides = (1, x.shape[3] // self.config.patch, x.shape[4] // self.config.patch)
-        grid = torch.cartesian_prod(*(torch.arange(side, device=x.device) for side in sides))  # (N, 3)
-        positions = F.pad(grid, (0, 0, num_words, 0))  # (S, 3)
-        return self._turns(positions, axis_frequencies(self._head_width), x)
-
-    def _frame_rope(self, x: Tensor) -> Rope:
-        """The number of a frame turns a head's whole width."""
-        numbers = torch.arange(x.shape[2], device=x.device)  # (F,)
-        return self._turns(numbers, rope_frequencies(self._head_width, ROPE_THETA), x)
-
-    def _turns(self, positions: Tensor, frequencies: Tensor, x: Tensor) -> Rope:
-        cos, sin = rope_table(positions, frequencies.to(x.device))
-        return cos.to(x.dtype), sin.to(x.dtype)
+    def _rope(self, x: Tensor) -> Rope:
+        """Frame, row and column of a patch turn a third each of a head's width; words stand at the origin."""
+        sides = (x.shape[2], x.shape[3] // self.config.patch, x.shape[4] // self.config.patch)
+        grid = torch.cartesian_prod(*(torch.arange(side, device=x.device) for side in sides))  # (F N, 3)
+        cos, sin = rope_table(grid, axis_frequencies(self._head_width).to(x.device))
+        dtype = self.embed.weight.dtype
+        return cos.to(dtype), sin.to(dtype)
 
     @property
     def _head_width(self) -> int:
@@ -168,10 +193,10 @@ def axis_frequencies(head_width: int) -> Tensor:
 
 
 def time_features(t: Tensor, width: int) -> Tensor:
-    """cos and sin of t at `width` / 2 frequencies from 1 to 1000: (B,) -> (B, width) float32 (arXiv:1706.03762)."""
+    """cos and sin of t at `width` / 2 frequencies from 1 to 1000: (...) -> (..., width) float32 (arXiv:1706.03762)."""
     frequencies = 1000 ** torch.linspace(0, 1, width // 2, device=t.device)
-    angles = t.float()[:, None] * frequencies
-    return torch.cat((angles.cos(), angles.sin()), 1)
+    angles = t.float()[..., None] * frequencies
+    return torch.cat((angles.cos(), angles.sin()), -1)
 
 
 def to_patches(x: Tensor, patch: int) -> Tensor:

@@ -1,7 +1,7 @@
 """The denoiser of clips as a family: single pictures with time, of which some may be given.
 
 Every frame has a time of its own (arXiv:2407.01392): a given frame stands at 0, clean, the others on their way from
-noise. What a model of single pictures has learnt is where this one begins.
+noise. The network is that of single pictures, and begins with what one has learnt.
 
 B batch, C channels, F frames, H x W picture in model space, R rows of a condition
 """
@@ -9,15 +9,15 @@ B batch, C channels, F frames, H x W picture in model space, R rows of a conditi
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from reverie.diffusion.family import PATH, Diffusion, denoise, spread_times
+from reverie.diffusion.family import PATH, Diffusion, denoise, read, spread_times
 from reverie.diffusion.generate import Drawing, generate
 from reverie.diffusion.guidance import Condition
-from reverie.diffusion.model import Denoiser
+from reverie.diffusion.model import Denoiser, Read
 from reverie.diffusion.schedules import shift, shifted
 from reverie.types import Step, VideoRequest
 
@@ -71,11 +71,11 @@ class VideoDiffusion(Diffusion):
             if known.init is not None and known.mask is not None:
                 x, times = torch.lerp(known.init, x, known.mask), times * known.mask.flatten()
             if not request.loop:
-                return denoise(model, x, times, *told)
+                return denoise(model.look, x, times, Read(*told))
             turn = next(turns) % x.shape[2]
-            return denoise(model, x.roll(turn, 2), times, *told).roll(-turn, 2)
+            return denoise(model.look, x.roll(turn, 2), times, Read(*told)).roll(-turn, 2)
 
-        return generate(look, condition, request, shape, path=PATH, schedule=schedule, device=device)
+        return generate(look, read(model, condition), request, shape, path=PATH, schedule=schedule, device=device)
 
 
 def schedule(steps: int, start: float) -> Tensor:
@@ -87,14 +87,3 @@ def given(frames: int, at_beginning: int, at_end: int) -> Tensor:
     """Which frames of a clip are given: (F,)."""
     numbers = torch.arange(frames)
     return (numbers < at_beginning) | (numbers >= frames - at_end)
-
-
-def inflate(picture_weights: Mapping[str, Tensor], model: Denoiser) -> None:
-    """Gives a fresh `model` of clips the weights of one of single pictures, in place.
-
-    What those lack (attention through frames, and its modulation) stays as it is: its gates are zero, so every frame
-    is at first what the model of single pictures makes of it (arXiv:2304.08818, section 3.1).
-    """
-    weights = model.state_dict()
-    for name, weight in picture_weights.items():
-        weights[name][: len(weight)] = weight

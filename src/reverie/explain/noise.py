@@ -11,14 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reverie.diffusion.family import PATH
+from reverie.diffusion.family import PATH, read
 from reverie.diffusion.guidance import Condition
 from reverie.engine import Model
 from reverie.explain.exhibit import Shown, maker
 from reverie.explain.pictures import (
     data_url,
     denoiser,
-    device_of,
     distance,
     draws,
     finished,
@@ -55,7 +54,7 @@ def noise(model: Model, prompt: str, *, picture: str | None = None, levels: int 
         raise ReverieError(f"levels is {levels}: give a number from 2 to {MOST_LEVELS}.")
     whole = finished(model, request) if picture is None else reader_picture(picture)
     clean, eps = latents_of(model, whole, request), noise_of(model, request)
-    told = [x.to(device_of(model)) for x in model.medium.condition(request).prompt]
+    told = read(model.core, model.medium.condition(request)).prompt
     rows = [_level(model, clean, eps, t, told) for t in torch.linspace(0, 1, levels)]
     data = {"picture": data_url(fit(whole, model.medium.size_px)), "own": picture is not None, "levels": rows}
     return data, _says(rows, own=picture is not None)

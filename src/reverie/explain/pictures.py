@@ -18,9 +18,10 @@ from PIL import Image
 from torch import Tensor
 
 from reverie import media
-from reverie.diffusion.family import PATH, denoise
+from reverie.diffusion.family import PATH, denoise, read
 from reverie.diffusion.generate import Drawing
 from reverie.diffusion.guidance import Condition, Conditional, guided
+from reverie.diffusion.model import Read
 from reverie.diffusion.samplers import SAMPLERS, normal
 from reverie.diffusion.schedules import uniform
 from reverie.engine import Model
@@ -70,7 +71,7 @@ def walk(
 
     condition: what is drawn. x: the noise to begin from, (1, C, F, H, W). times: a schedule, falling to 0.
     """
-    condition = model.medium.condition(request) if condition is None else condition
+    condition = read(model.core, model.medium.condition(request) if condition is None else condition)
     condition = condition.to(device_of(model))
     times = uniform(request.num_steps, request.start) if times is None else times
     x = noise_of(model, request) if x is None else x
@@ -82,10 +83,10 @@ def walk(
 
 
 def denoiser(model: Model) -> Conditional:
-    """(x, t, condition) -> the clean picture that the model sees in x, as samplers ask for it."""
+    """(x, t, prompt as the model has read it) -> the clean picture that it sees in x, as samplers ask for it."""
 
     def look(x: Tensor, t: Tensor, told: Condition) -> Tensor:
-        return denoise(model.core, x, t.to(x.device, torch.float32).expand(len(x)), *told)
+        return denoise(model.core.look, x, t.to(x.device, torch.float32).expand(len(x)), Read(*told))
 
     return look
 

@@ -1,9 +1,8 @@
-"""Attention through frames: where a patch of a clip looked, back and forth in time.
+"""Attention between frames: where a patch of a clip looked, in its own frame and in all others.
 
-Through frames a patch sees only itself, at the same place in the others; but what stands there has just looked around
-in its own frame. So in two hops it sees every patch of every frame: the shares of the hops multiply (arXiv:2005.00928).
+The patches of all frames are one sequence, so every patch sees those of all frames at once, and the words beside them.
 
-L layers, H heads, F frames, N patches of a frame, S tokens of a frame, words first
+L layers, H heads, F frames, N patches of a frame, T prompt tokens
 """
 
 from __future__ import annotations
@@ -16,33 +15,39 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reverie.diffusion.family import read
 from reverie.diffusion.video import schedule
 from reverie.engine import Model
 from reverie.explain.capture import capture
 from reverie.explain.clips import STEPS, animates, clip_request, frame_urls, kept_film, mean
 from reverie.explain.exhibit import Shown, maker
-from reverie.explain.inside import checked_head, checked_layer
-from reverie.explain.pictures import denoiser, device_of
+from reverie.explain.inside import WEIGHTS, checked_head, checked_layer
+from reverie.explain.pictures import denoiser
 from reverie.explain.reading import percent
 from reverie.types import ReverieError, Step, VideoRequest
 
-THROUGH, WITHIN = "blocks.*.through.attend.weights", "blocks.*.attention.attend.weights"
-DIGITS = 4  # after the point, of a share: there are many
+DIGITS = 5  # after the point, of a share: there are many, of which most are small
 
 
 @dataclass(frozen=True)
 class Looks:
-    """Attention in one step. through: (L, H, N, F, F), within: (L, H, F, N, N), of which words have the rest."""
+    """Attention in one step.
 
-    through: Tensor
-    within: Tensor
+    frames (L, H, F, F): what the patches of a frame gave to each frame, on the average, of which words have the rest.
+    asked (N, F, N): the same of each patch of the frame that is asked about to each patch, the mean of the heads that
+    are asked about.
+    """
+
+    frames: Tensor
+    asked: Tensor
 
 
 @maker(
     "video-attention",
-    title="Attention through frames",
-    question="Where did this patch look in the other frames?",
+    title="Attention between frames",
+    question="Where did this patch look, in its own frame and in the others?",
     family="diffusion",
+    version=2,
     when=animates,
     medium="video",
 )
@@ -61,41 +66,43 @@ def video_attention(
     steps: int = STEPS,
     guidance: float = 4.0,
 ) -> Shown:
-    """Where patches looked while a clip was made: through frames, and around in each of them.
+    """Where the patches of a frame looked while a clip was made: at every patch of every frame, and at the words.
 
     layer, head: which; without a head the average of the layer's, without both of all. frame, row, column: of the patch
     that is asked about; left out, the frame in the middle and the patch that changes most there. step: of the making,
     from 1; left out, the last. frames, seed, steps, guidance: as for animating.
-    data: frames: of the finished clip, pictures; rows, columns: patches of a frame; through (N, F, F): how patch p of
-    frame f shared its look among the frames; within (F, N, N): how the patches of a frame look at each other. In two
-    hops, patch p of frame f gave patch q of frame g the share through[p][f][g] within[g][p][q]. clip (F, F): the mean
-    of `through` over patches; reach [{"frames": how far ahead, below 0 back, "share": mean of a look so far}]; heads
-    [{"layer", "head", "own", "near", "far"}]: what goes to the frame itself, to those beside it, to others.
+    data: frames: of the finished clip, pictures; rows, columns: patches of a frame; looks (N, F, N): how patch p of the
+    frame that is asked about shared its look, looks[p][g][q] for patch q of frame g, patches counted row by row; words
+    (N): what it gave to the words of the prompt, which is the rest; clip (F, F): how the patches of a frame share their
+    looks among the frames, on the average; reach [{"frames": how far ahead, below 0 back, "share": mean of a look so
+    far}]; heads [{"layer", "head", "own", "near", "far", "words"}]: what goes to the frame itself, to those beside it,
+    to others, to words.
     """
     if head is not None and layer is None:
         raise ReverieError("Which head is meant depends on the layer: give the layer too.")
     request = clip_request(model, prompt, frames=frames, seed=seed, steps=steps, guidance=guidance)
-    side, at = _side(model), request.num_steps if step is None else step
+    side, at = patches_in_row(model), request.num_steps if step is None else step
     _check(request, side, {"frame": frame, "row": row, "column": column, "step": at})
     one = _chosen(model, layer, head)
     taken = kept_film(model, request)
-    clip, looks = model.medium.clip(taken[-1].guess), _look(model, request, taken[at - 1])
-    through, within = looks.through[one].mean((0, 1)), looks.within[one].mean((0, 1))
+    clip = model.medium.clip(taken[-1].guess)
     place = _place(clip, side, frame, row, column)
+    looks = _look(model, request, taken[at - 1], place[0], one)
+    between = looks.frames[one].mean((0, 1))
     data = {
         "frames": frame_urls(clip),
         **{"layer": layer, "head": head, "step": at, "rows": side, "columns": side},
         **dict(zip(("frame", "row", "column"), place, strict=True)),
-        "through": _short(through),
-        "within": _short(within),
-        "clip": through.mean(0),
-        "reach": _reach(through.mean(0)),
-        "heads": _heads(looks.through),
+        "looks": _short(looks.asked),
+        "words": _short((1 - looks.asked.sum((1, 2))).clamp_min(0)),
+        "clip": between,
+        "reach": _reach(between),
+        "heads": _heads(looks.frames),
     }
-    return data, _says(data, through[place[1] * side + place[2], place[0]].tolist())
+    return data, _says(data, looks.asked[place[1] * side + place[2]])
 
 
-def _side(model: Model) -> int:
+def patches_in_row(model: Model) -> int:
     """Patches in a row of a frame, which is square."""
     return int(model.medium.size_px // model.medium.codec.factor // model.core.config.patch)
 
@@ -122,18 +129,19 @@ def _chosen(model: Model, layer: int | None, head: int | None) -> tuple[slice, s
 
 
 @torch.inference_mode()
-def _look(model: Model, request: VideoRequest, step: Step) -> Looks:
+def _look(model: Model, request: VideoRequest, step: Step, frame: int, one: tuple[slice, slice]) -> Looks:
     """One look at the noisy state of a step, as the prompt alone has it made."""
-    told = [part.to(device_of(model)) for part in model.medium.condition(request).prompt]
+    told = read(model.core, model.medium.condition(request)).prompt
     time = schedule(request.num_steps, request.start)[step.index - 1]
-    with capture(model.core, THROUGH, WITHIN) as tape:
+    with capture(model.core, WEIGHTS) as tape:
         denoiser(model)(step.state, time, told)
-    num_words, calls = told[0].shape[1], {path: each[-1].float().cpu() for path, each in tape.items()}
-    through = [each[num_words:].transpose(0, 1) for path, each in calls.items() if "through" in path]  # (H, N, F, F)
-    within = [
-        each[:, :, num_words:, num_words:].transpose(0, 1) for path, each in calls.items() if "through" not in path
-    ]  # (H, F, N, N)
-    return Looks(torch.stack(through), torch.stack(within))
+    layers, heads = one
+    calls = [each[-1][0] for each in tape.values()]  # (H, F N, T + F N)
+    patches = [call[..., -call.shape[1] :].unflatten(1, (request.frames, -1)) for call in calls]
+    patches = [each.unflatten(3, (request.frames, -1)) for each in patches]  # (H, F, N, F, N)
+    between = torch.stack([each.sum(-1).mean(2) for each in patches])
+    asked = torch.stack([each[heads, frame].mean(0) for each in patches[layers]]).mean(0)
+    return Looks(between.float().cpu(), asked.float().cpu())
 
 
 def _place(clip: np.ndarray, side: int, frame: int | None, row: int | None, column: int | None) -> tuple[int, int, int]:
@@ -153,17 +161,16 @@ def _short(weights: Tensor) -> np.ndarray:
     return rounded
 
 
-def _reach(clip: Tensor) -> list[dict[str, float]]:
+def _reach(between: Tensor) -> list[dict[str, float]]:
     """The mean share of a look that goes so many frames ahead (or back), over all frames that have one there."""
-    frames = len(clip)
-    return [{"frames": far, "share": float(clip.diagonal(far).mean())} for far in range(1 - frames, frames)]
+    frames = len(between)
+    return [{"frames": far, "share": float(between.diagonal(far).mean())} for far in range(1 - frames, frames)]
 
 
-def _heads(through: Tensor) -> list[dict[str, Any]]:
+def _heads(between: Tensor) -> list[dict[str, Any]]:
     """What each head does on the average over patches, those that look at other frames most first."""
-    frames = torch.arange(through.shape[-1])
+    frames = torch.arange(between.shape[-1])
     far = (frames[:, None] - frames).abs()  # (F, F)
-    shares = through.mean(2)  # (L, H, F, F)
     rows = [
         {
             "layer": layer,
@@ -171,27 +178,36 @@ def _heads(through: Tensor) -> list[dict[str, Any]]:
             "own": float((each * (far == 0)).sum(-1).mean()),
             "near": float((each * (far == 1)).sum(-1).mean()),
             "far": float((each * (far > 1)).sum(-1).mean()),
+            "words": max(0.0, 1 - float(each.sum(-1).mean())),
         }
-        for layer, heads in enumerate(shares)
+        for layer, heads in enumerate(between)
         for head, each in enumerate(heads)
     ]
-    return sorted(rows, key=lambda row: row["own"])
+    return sorted(rows, key=lambda row: row["own"] + row["words"])
 
 
-def _says(data: dict[str, Any], looks: list[float]) -> list[str]:
-    frame, frames = data["frame"], len(looks)
-    best = max((at for at in range(frames) if at != frame), key=lambda at: looks[at])
-    own = mean([data["clip"][at][at].item() for at in range(frames)])
-    near = [data["clip"][at][at + 1].item() for at in range(frames - 1)]
-    near += [data["clip"][at + 1][at].item() for at in range(frames - 1)]
-    leader = data["heads"][0]
+def _says(data: dict[str, Any], look: Tensor) -> list[str]:
+    """look (F, N): of the patch that is asked about."""
+    frame, clip, got, leader = data["frame"], data["clip"], look.sum(1).tolist(), data["heads"][0]
+    others = [at for at in range(len(got)) if at != frame]
+    best = max(others, key=lambda at: got[at])
+    ends = [at for at in (0, len(got) - 1) if at in others]
+    beside = [clip.diagonal(far).mean().item() for far in (-1, 1)]
     return [
-        f"The patch in row {data['row']}, column {data['column']} of frame {frame} gave {percent(looks[frame])} of its "
-        f"look through frames to its own frame, and {percent(looks[best])} to frame {best}, the most of all others.",
-        "Through frames it sees only itself, at the same place. But what stands at that place has just looked around "
-        "in its own frame and brings along what it saw: the light shows where both looks together lead.",
-        f"Over the whole clip a frame gives {percent(own)} to itself and {percent(mean(near))} to a frame beside it; "
-        f"if all were alike, each would get {percent(1 / frames)}.",
-        f"Layer {leader['layer']}, head {leader['head']} looks least at its own frame: {percent(1 - leader['own'])} of "
-        "its look goes to others.",
+        f"The patch in row {data['row']}, column {data['column']} of frame {frame} gave {percent(got[frame])} of its "
+        f"look to its own frame, {percent(got[best])} to frame {best}, the most of all others, and "
+        f"{percent(max(0.0, 1 - sum(got)))} to the words.",
+        f"The patches of all frames are one sequence, so it could look straight at any of {look.numel():,}. "
+        f"{' '.join(_brightest(data, look, at) for at in (frame, *ends))}",
+        f"Over the whole clip a frame gives {percent(mean(clip.diagonal().tolist()))} to itself and "
+        f"{percent(mean(beside))} to a frame beside it; if all were alike, each would get "
+        f"{percent(clip.sum(1).mean().item() / len(got))}.",
+        f"Layer {leader['layer']}, head {leader['head']} looks at other frames most: "
+        f"{percent(leader['near'] + leader['far'])} of its look goes there.",
     ]
+
+
+def _brightest(data: dict[str, Any], look: Tensor, frame: int) -> str:
+    row, column = divmod(int(look[frame].argmax()), data["columns"])
+    where = "its own frame" if frame == data["frame"] else f"frame {frame}"
+    return f"In {where} it looked most at row {row}, column {column} ({percent(look[frame].max().item())})."

@@ -17,20 +17,28 @@ FEW = 3  # frames that are followed from step to step
 
 
 def video_attention(data: Mapping[str, Any]) -> Iterable[View]:
-    """The frames, light where the patch looked; what each frame got of it; frames that look at frames; the heads."""
+    """The frames, light where the patch looked; what each frame got of it; frames that look at frames; the heads.
+
+    Light is the root of a share: next to the largest alone, all others would be dark.
+    """
     frame, patch = data["frame"], data["row"] * data["columns"] + data["column"]
-    looks = data["through"][patch][frame]
-    names = [f"frame {at}" for at in range(len(looks))]
-    light = np.array([look * np.array(data["within"][at][patch]) for at, look in enumerate(looks)])
+    light = np.array(data["looks"][patch])  # (F, N)
+    got = light.sum(1).tolist()
+    names = [f"frame {at}" for at in range(len(got))]
     light = light.reshape(-1, data["rows"], data["columns"])
     place = f"row {data['row']}, column {data['column']} of frame {frame}"
     strip = [
-        (lit(url, shares / max(light.max(), 1e-9), (data["row"], data["column"]) if at == frame else None),
-         f"{names[at]}, {percent(looks[at])}")
+        (lit(url, np.sqrt(shares / max(light.max(), 1e-9)), (data["row"], data["column"]) if at == frame else None),
+         f"{names[at]}, {percent(got[at])}")
         for at, (url, shares) in enumerate(zip(data["frames"], light, strict=True))
     ]  # fmt: skip
-    yield Pictures(f"Light: where {place} looked, in two hops ({_where(data)})", [strip])
-    yield Bars(f"What each frame got of the look of {place}", names, looks, percent=True)
+    yield Pictures(f"Light: where {place} looked ({_where(data)})", [strip])
+    yield Bars(
+        f"What each frame got of the look of {place}, and the words",
+        [*names, "the words"],
+        [*got, data["words"][patch]],
+        percent=True,
+    )
     yield Matrix(
         f"Each row is a frame whose patches look, each column one looked at ({_where(data)})",
         names,
@@ -39,13 +47,13 @@ def video_attention(data: Mapping[str, Any]) -> Iterable[View]:
     )
     ahead = [(row["frames"], row["share"]) for row in data["reach"]]
     yield Lines("How far they look", "frames ahead (below 0: back)", "share", {"mean of all patches": ahead})
+    parts = ("own", "near", "far", "words")
     told = [
-        [f"layer {row['layer']}, head {row['head']}", *(percent(row[part]) for part in ("own", "near", "far"))]
-        for row in data["heads"]
+        [f"layer {row['layer']}, head {row['head']}", *(percent(row[part]) for part in parts)] for row in data["heads"]
     ]
-    shades = [[None, row["own"], row["near"], row["far"]] for row in data["heads"]]
-    header = ["", "to its own frame", "to those beside it", "farther"]
-    yield Table("How each head shares its looks through frames", header, told[:MANY], shades[:MANY])
+    shades = [[None, *(row[part] for part in parts)] for row in data["heads"]]
+    header = ["", "to its own frame", "to those beside it", "farther", "to the words"]
+    yield Table("How each head shares its looks", header, told[:MANY], shades[:MANY])
 
 
 def video_denoising(data: Mapping[str, Any]) -> Iterable[View]:
@@ -73,7 +81,7 @@ def video_denoising(data: Mapping[str, Any]) -> Iterable[View]:
 
 def video_together(data: Mapping[str, Any]) -> Iterable[View]:
     """Both clips, frame by frame, and how far each frame is from the next."""
-    names = {"together": "with attention through frames", "apart": "without"}
+    names = {"together": "frames see each other", "apart": "each sees only itself"}
     clips = [[(url, f"frame {at}") for at, url in enumerate(data[name]["frames"])] for name in names]
     yield Pictures("", clips, list(names.values()))
     means = [data[name]["mean"] for name in names]

@@ -108,17 +108,19 @@ def _maps(model: Model, tape: Tape, spans: Sequence[Span], chosen: tuple[slice, 
     """How much of its attention each patch gives to each word, in every step: (steps, words, rows, columns)."""
     layers, heads = chosen
     side = model.medium.size_px // model.medium.codec.factor // model.core.config.patch
-    per_layer = [torch.stack([_to_words(call, heads, side**2) for call in calls]) for calls in tape.values()]
+    per_layer = [
+        torch.stack([_to_words(call, heads) for call in calls if call.shape[2] < call.shape[3]])  # not words in words
+        for calls in tape.values()
+    ]
     shares = torch.stack(per_layer)[layers].mean(0)  # (steps, N, T)
     by_word = torch.stack([shares[..., span.first : span.end].sum(-1) for span in spans], 1)  # (steps, words, N)
     maps: Tensor = by_word.unflatten(2, (side, side))
     return maps
 
 
-def _to_words(weights: Tensor, heads: slice, num_patches: int) -> Tensor:
-    """Attention (B, H, S, S), the prompt's row of B first -> from patches to prompt tokens, (N, T)."""
-    patches_to_words = weights[0, heads, -num_patches:, :-num_patches]  # (H, N, T)
-    shares: Tensor = patches_to_words.float().mean(0).cpu()
+def _to_words(weights: Tensor, heads: slice) -> Tensor:
+    """Attention of patches (B, H, N, T + N), the prompt's row of B first -> to the prompt's tokens alone, (N, T)."""
+    shares: Tensor = weights[0, heads, :, : -weights.shape[2]].float().mean(0).cpu()
     return shares
 
 

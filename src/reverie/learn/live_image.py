@@ -83,7 +83,7 @@ def real_or_made(model: Model, chance: random.Random, name: str) -> Question | N
         return None
     seed = chance.randrange(1000)
     made: Picture = finished(model, request_of(model, example.caption, seed=seed))
-    real = fit(example.x, made.shape[0])
+    real = fit(example.x.numpy(), made.shape[0])
     if distance(made, real) < LEAST_DISTANCE:
         return None
     options = [

@@ -68,6 +68,7 @@ class Encoder(nn.Module):
 
     def forward(self, tokens: Tensor, mask: Tensor | None = None) -> Tensor:
         """tokens (B, T) -> (B, T, W). mask (B, T): False for padding, which nothing looks at; None: there is none."""
+        tokens = tokens.to(self.embed.weight.device)
         positions = torch.arange(tokens.shape[1], device=tokens.device)
         x: Tensor = self.norm(self.embed(tokens) + self.kinds.weight[0] + self.positions(positions))  # (B, T, W)
         keys = None if mask is None else mask[:, None, None]

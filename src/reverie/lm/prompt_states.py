@@ -46,7 +46,7 @@ class PromptEncoder:
         for length, rows in self._by_length(prompts).items():
             places, ids = zip(*rows, strict=True)
             read = self._states(torch.tensor(ids))  # (B', L, E)
-            states[list(places), :length] = F.layer_norm(read.float(), (self.width,)).bfloat16()
+            states[list(places), :length] = F.layer_norm(read.float(), (self.width,)).bfloat16().cpu()
             mask[list(places), :length] = True
         return states, mask
 

@@ -69,7 +69,7 @@ class Image:
 
     def batch(self, examples: Sequence[Example]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Pictures as latents (B, C, F, H, W), and their captions as states (B, T, E) with a mask (B, T)."""
-        pictures = torch.from_numpy(np.stack([example.x for example in examples]))  # (B, S, S, 3)
+        pictures = torch.stack([example.x for example in examples])  # (B, S, S, 3)
         return self._encode(pictures[:, None]), self._states([example.caption for example in examples])
 
     def trials(self) -> Sequence[ImageRequest]:
@@ -141,7 +141,7 @@ class Image:
         weight = next(self.codec.parameters())
         pixels = pictures.to(weight.device, weight.dtype).permute(0, 4, 1, 2, 3) / 127.5 - 1  # (B, 3, F, S, S)
         with torch.no_grad():
-            return self.codec.encode(pixels).float().cpu()
+            return self.codec.encode(pixels).float()
 
     def _states(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """(B, T, E) and (B, T); where nothing is said there is nothing: zeros, and no token to be seen.
@@ -163,7 +163,7 @@ class Captioned:
     def item(self, seed: int, index: int) -> Example:
         """A picture (S, S, 3) uint8 and its caption."""
         pixels, caption, _ = self._scenes.item(seed, index)
-        return Example(pixels, caption)
+        return Example(torch.from_numpy(pixels), caption)
 
 
 def _dtype(module: torch.nn.Module) -> torch.dtype:

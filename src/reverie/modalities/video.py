@@ -56,7 +56,7 @@ class Video(Image):
     def batch(self, examples: Sequence[Example]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Latents (B, C, F, H, W), clips first, and the states of the R captions: see `VideoDiffusion.loss`."""
         ordered = sorted(examples, key=lambda example: "\n" in example.caption)
-        frames = torch.from_numpy(np.stack([example.x for example in ordered]))  # (B, F, S, S, 3)
+        frames = torch.stack([example.x for example in ordered])  # (B, F, S, S, 3)
         captions = [line for example in ordered for line in example.caption.split("\n")]
         return self._encode(frames), self._states(captions)
 
@@ -129,10 +129,11 @@ class Filmed:
         """Frames (F, S, S, 3) uint8 and their caption; of a set, one caption on each line."""
         if index % ONE_IN < ONE_IN - 1:
             frames, caption, _ = self._clips.item(seed, index)
-            return Example(frames, caption)
+            return Example(torch.from_numpy(frames), caption)
         first = index // ONE_IN * NUM_FRAMES
         made = [self._scenes.item(seed, first + number) for number in range(NUM_FRAMES)]
-        return Example(np.stack([picture for picture, _, _ in made]), "\n".join(caption for _, caption, _ in made))
+        pictures = torch.from_numpy(np.stack([picture for picture, _, _ in made]))
+        return Example(pictures, "\n".join(caption for _, caption, _ in made))
 
 
 Medium = Video

@@ -24,10 +24,11 @@ const learning = {
   "lit.picture": "What the model sees after step {at} of {count}",
   "lit.hint": "Point at a word: the patches that look at it stay light. A click holds it.",
   "lit.told": "How much each patch looks at “{word}”; the darkest do not.",
-  "hops.frames": "The frames of the clip: press a patch in any of them; arrow keys move it",
-  "hops.frame": "Frame {frame}: {share} of the look",
-  "hops.told":
-    "Row {row}, column {column} of frame {frame} gave {own} of its look through frames to its own frame, and {share} to frame {best}. The light is where it led to in two hops: to the same place in another frame, and from there to what that had looked at.",
+  "looks.frames": "The frames of the clip: press a patch in any of them; arrow keys move it",
+  "looks.frame": "Frame {frame}: {share} of the look",
+  "looks.told":
+    "Row {row}, column {column} of frame {frame} gave {own} of its look to its own frame, {share} to frame {best}, the most of all others, and {words} to the words. It sees every patch of every frame at once: the lighter a patch, the more it got of the look.",
+  "looks.asked": "Row {row}, column {column} of frame {frame}: looking …",
   "stack.where": "Where in the model",
   "stack.whole": "The whole model",
   "stack.layer": "Layer {layer}",
