@@ -140,7 +140,7 @@ def test_a_clip_goes_on_from_its_own_file(run: Run) -> None:
     clip, fps = moving.read_clip(new.read_bytes())
     assert len(clip) == 6 + 6 - animating.CONTEXT
     assert fps == record(new)["fps"] == 10  # as it was
-    assert np.abs(clip[:6].astype(int) - before).mean() < 6
+    assert np.abs(clip[:6].astype(int) - before).mean() < 10  # noise, coded once more
     assert run("verify", "new.mp4")[0] == 1
     assert run("verify", "new.mp4", "--extend", "old.mp4")[0] == 0
     assert run("animate", "--again", "new.mp4", "--extend", "old.mp4", "-o", "again.mp4")[0] == 0

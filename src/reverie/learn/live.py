@@ -14,7 +14,7 @@ from reverie.learn import live_image, live_music, live_text, live_video
 from reverie.learn.questions import Question
 from reverie.learn.session import dice
 
-TRIES = 4  # with other choices, before a kind is given up
+TRIES = 3  # with other choices, before a kind is given up
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import tempfile
 import threading
@@ -34,6 +35,7 @@ from reverie.types import ReverieError
 MOST_SESSIONS = 200  # that are remembered; the one not used for longest goes first
 MOST_QUESTIONS = 200  # in one
 LIVE_SHARE = 3  # one question in so many is from a real run
+MEDIA = ("text", "image", "music", "video")
 
 router = APIRouter(prefix="/api/quiz", responses=ERRORS, tags=["quiz"])
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,79}$")]
@@ -320,13 +322,16 @@ def _chosen(wanted: QuizRequest, learning: Learning, seed: int) -> list[q.Questi
 
 
 async def _live(wanted: QuizRequest, http: Request, models: Models, worker: Any, seed: int) -> list[q.Question]:
-    """Questions from runs of the default models that are installed."""
+    """Questions from runs of the default models that are installed: of every medium as many, if nothing is wished."""
     num = max(1, wanted.num // LIVE_SHARE)
     made: list[q.Question] = []
-    for medium in ("text", "image", "music", "video"):
-        with suppress(Refused):  # there is no such model here
+    media = s.dice(seed, "media").sample(MEDIA, len(MEDIA))
+    for place, medium in enumerate(media):
+        left = num - len(made)
+        share = left if wanted.topic is not None else math.ceil(left / (len(media) - place))
+        with suppress(Refused, ReverieError):  # there is no such model here, or it cannot be opened
             path = await asyncio.to_thread(_path, models, medium)
-            made += await _from_run(http, worker, path, partial(live.make, num=num, seed=seed, topic=wanted.topic))
+            made += await _from_run(http, worker, path, partial(live.make, num=share, seed=seed, topic=wanted.topic))
     return s.draw(made, num, seed)
 
 
