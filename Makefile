@@ -16,7 +16,7 @@ help:  ## list these commands
 demo: install  ## install Reverie, fetch the default model, write a story, draw a picture, animate it, compose a jig
 	@$(BIN)/reverie write "Write one paragraph: a story about a robot dog that finds a friend." --seed 1 </dev/null
 	@$(BIN)/reverie draw "a red panda riding a skateboard" -o panda.png --seed 1 </dev/null
-	@$(BIN)/reverie animate "a red panda riding a skateboard to the right" -o panda.mp4 --seed 1 </dev/null
+	@$(BIN)/reverie animate "a red panda riding a skateboard to the right" --init panda.png -o panda.mp4 --seed 1 </dev/null
 	@$(BIN)/reverie compose "a lively Irish jig in D major" -o jig.wav -o jig.png --backing --seed 1 </dev/null
 	@echo "That was $(BIN)/reverie write, draw, animate and compose. What else there is: $(BIN)/reverie --help" >&2
 

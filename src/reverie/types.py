@@ -186,6 +186,7 @@ class VideoRequest(DiffusionRequest):
     loop: the first picture follows upon the last.
     """
 
+    guidance: float = 3.0  # more flickers
     frames: int = 16
     fps: int = 8
     begin: np.ndarray | None = field(default=None, compare=False)

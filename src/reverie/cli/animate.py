@@ -25,7 +25,7 @@ MOST_OWN_FPS = 12  # of a clip that is gone on from; a faster one is brought to 
 PromptArgument = Annotated[str | None, typer.Argument(metavar="PROMPT", help="What to animate; also from stdin.")]
 LastFile = Annotated[Path | None, typer.Option("--last", metavar="IMAGE", help="End with this picture.")]
 ClipFile = Annotated[
-    Path | None, typer.Option("--extend", metavar="CLIP", help="Go on from this clip: its last 4 frames come first.")
+    Path | None, typer.Option("--extend", metavar="CLIP", help="Go on from this clip: it comes first, whole.")
 ]
 
 

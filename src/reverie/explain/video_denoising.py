@@ -38,7 +38,7 @@ def video_denoising(
     frames: int = 16,
     seed: int = 0,
     steps: int = STEPS,
-    guidance: float = 4.0,
+    guidance: float = 3.0,
     sampler: str = "dpmpp_2m",
 ) -> Shown:
     """Every step of a clip. frames, seed, steps, guidance, sampler: as for animating.

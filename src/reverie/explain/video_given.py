@@ -24,7 +24,7 @@ from reverie.explain.reading import percent
     medium="video",
 )
 def video_given(
-    model: Model, prompt: str, *, frames: int = 16, seed: int = 0, steps: int = STEPS, guidance: float = 4.0
+    model: Model, prompt: str, *, frames: int = 16, seed: int = 0, steps: int = STEPS, guidance: float = 3.0
 ) -> Shown:
     """A clip, and three more from other noise: with nothing given, with its first frame, with its first and its last.
 

@@ -40,7 +40,7 @@ def video_together(
     frames: int = 16,
     seed: int = 0,
     steps: int = STEPS,
-    guidance: float = 4.0,
+    guidance: float = 3.0,
 ) -> Shown:
     """A clip, and the same noise again where no patch may look at other frames; nothing else is changed.
 

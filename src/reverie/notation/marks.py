@@ -16,7 +16,8 @@ RECORD = "reverie"  # the word before a record, or the name of its field
 def read_record_text(text: str | None) -> dict[str, Any]:
     """The record in a text that `media.record_text` wrote; a `ReverieError` if there is none or it is broken."""
     if text is None:
-        raise ReverieError("The file does not say how it was made: give the sound, .abc or .mid of a tune by Reverie.")
+        kinds = "a picture, a clip, or the sound, .abc or .mid of a tune"
+        raise ReverieError(f"The file does not say how it was made: give {kinds} that Reverie made.")
     return media.read_record_text(text, "a file")
 
 

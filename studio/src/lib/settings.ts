@@ -31,6 +31,7 @@ export const STRENGTH = dial("strength", 0.05, 1, 0.05, 0.6);
 export const FRAMES = dial("frames", 2, 16, 1, 16);
 export const FPS = dial("fps", 2, 24, 1, 8);
 export const PICTURE_DIALS: readonly Dial[] = [STEPS, GUIDANCE];
+export const CLIP_DIALS: readonly Dial[] = [STEPS, { ...GUIDANCE, start: 3 }];
 
 function dial(name: Name, least: number, most: number, step: number, start: number): Dial {
   return { name, label: `dial.${name}`, help: `dial.${name}.help`, least, most, step, start };
