@@ -279,7 +279,7 @@ def test_a_replay_goes_by_what_is_in_a_file_and_says_what_tells(run: Run) -> Non
     for score in ("jig.png", "jig.svg"):
         status, _, err = run("verify", score)
         assert status == 1
-        assert "give the sound, .abc or .mid" in err
+        assert "the sound, .abc or .mid" in err
     status, _, err = run("verify", "tune", "--init", "jig.png")
     assert (status, err.count("leave it out: the file is a tune")) == (2, 1)
 

@@ -47,7 +47,7 @@ class ComposeOptions:
     rhythm: Annotated[str | None, typer.Option(help="jig, reel, hornpipe, waltz, march, air ...")] = None
     bars: Annotated[int | None, typer.Option(help="How many are written; repeats are played twice.")] = None
     tempo_bpm: Annotated[int | None, typer.Option("--tempo", help="Beats a minute.")] = None
-    temperature: Annotated[float | None, typer.Option(help="0: the likeliest note always; 0.9: as a rule.")] = None
+    temperature: Annotated[float | None, typer.Option(help="0: the likeliest note always; 0.85: as a rule.")] = None
     instrument: Annotated[str | None, typer.Option(help="fiddle, flute, piano, harp ...")] = None
     backing: Annotated[bool, typer.Option("--backing", help="With a bass, and chords on a guitar or harp.")] = False
     begin: Annotated[

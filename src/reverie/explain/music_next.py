@@ -42,7 +42,7 @@ def music_next(
     prompt: Prompt,
     *,
     place: int | None = None,
-    temperature: float = 0.9,
+    temperature: float = 0.85,
     min_p: float = 0.03,
     seed: int = 0,
 ) -> Shown:

@@ -53,7 +53,7 @@ class MusicRequest(LMRequest):
 
     prompt: str
     max_tokens: int = 700
-    temperature: float = 0.9
+    temperature: float = 0.85
     min_p: float = 0.03
     key: str | None = None
     metre: str | None = None

@@ -24,7 +24,7 @@ export const TEXT_DIALS: readonly Dial[] = [
   dial("max_tokens", 16, 2048, 16, 512),
 ];
 
-export const TEMPERATURE = dial("temperature", 0, 2, 0.05, 0.9);
+export const TEMPERATURE = dial("temperature", 0, 2, 0.05, 0.85);
 export const STEPS = dial("steps", 1, 60, 1, 20);
 export const GUIDANCE = dial("guidance", 0, 12, 0.25, 4);
 export const STRENGTH = dial("strength", 0.05, 1, 0.05, 0.6);
