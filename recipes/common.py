@@ -8,6 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from reverie.diffusion.family import Diffusion
+from reverie.diffusion.model import Denoiser, DenoiserConfig
+from reverie.hub.drawings import open_drawing
 from reverie.train import compute
 
 
@@ -55,6 +60,19 @@ def drawing_settings(options: argparse.Namespace) -> dict[str, Any]:
         "compile": options.compile,
         "seed": options.seed,
     }
+
+
+class Continued(Diffusion):
+    """Builds with the weights of a model that is there, of the same shape, instead of fresh ones."""
+
+    def __init__(self, folder: Path) -> None:
+        self._start = open_drawing(folder.name, folder)
+
+    def build(self, config: DenoiserConfig) -> Denoiser:
+        """A denoiser that is to be trained on."""
+        model = super().build(config)
+        model.load_state_dict(self._start.denoiser("cpu", torch.float32).state_dict())
+        return model
 
 
 def device() -> str:

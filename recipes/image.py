@@ -11,12 +11,11 @@ from pathlib import Path
 
 import torch
 
-from common import device, drawing_arguments, drawing_settings, lines
+from common import Continued, device, drawing_arguments, drawing_settings, lines
 from reverie import engine
 from reverie.diffusion.family import Diffusion
-from reverie.diffusion.model import Denoiser, DenoiserConfig
 from reverie.hub import datasets
-from reverie.hub.drawings import open_codec, open_drawing
+from reverie.hub.drawings import open_codec
 from reverie.modalities.image import Image
 from reverie.train import Training, run
 
@@ -41,19 +40,6 @@ def main() -> None:
     settings = drawing_settings(options)
     training = Training(model, warmup_steps=100, evaluate_examples=256, **settings)
     run(medium, training, "scenes", options.output, lines(10))
-
-
-class Continued(Diffusion):
-    """Builds with the weights of a painter instead of fresh ones."""
-
-    def __init__(self, folder: Path) -> None:
-        self._start = open_drawing(folder.name, folder)
-
-    def build(self, config: DenoiserConfig) -> Denoiser:
-        """The painter's denoiser, to be trained on."""
-        model = super().build(config)
-        model.load_state_dict(self._start.denoiser("cpu", torch.float32).state_dict())
-        return model
 
 
 if __name__ == "__main__":

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import torch
 
-from common import device, drawing_arguments, drawing_settings, lines
+from common import Continued, device, drawing_arguments, drawing_settings, lines
 from reverie import engine
-from reverie.diffusion.model import Denoiser, DenoiserConfig
 from reverie.diffusion.video import VideoDiffusion
 from reverie.hub import datasets
 from reverie.hub.drawings import open_drawing
@@ -35,7 +34,7 @@ def main() -> None:
     codec = painter.codec(device(), torch.bfloat16)
     medium = Video(codec, engine.prompt_encoder(device=device()), SIDE_PX, engine.find_data)
     medium.styles = tuple(filter(None, options.styles.split(",")))
-    medium.family = Continued(options.painter, options.start)
+    medium.family = ContinuedVideo(options.painter if options.start is None else options.start)
     medium.family.looks = options.looks
     config = replace(painter.config, num_frames=Video.presets["small"].num_frames)
     settings = drawing_settings(options)
@@ -43,17 +42,8 @@ def main() -> None:
     run(medium, training, "scenes", options.output, lines(10))
 
 
-class Continued(VideoDiffusion):
-    """Builds with the weights of a painter, or of an animator, instead of fresh ones."""
-
-    def __init__(self, painter: Path, animator: Path | None) -> None:
-        self._start = open_drawing("start", painter if animator is None else animator)
-
-    def build(self, config: DenoiserConfig) -> Denoiser:
-        """A denoiser of clips that is to be trained on."""
-        model = super().build(config)
-        model.load_state_dict(self._start.denoiser("cpu", torch.float32).state_dict())
-        return model
+class ContinuedVideo(Continued, VideoDiffusion):
+    """Clips, from the weights of a painter or of an animator: their shape is the same."""
 
 
 if __name__ == "__main__":
