@@ -12,6 +12,7 @@ from playwright.sync_api import Browser
 
 import serve_setup
 import studio_setup
+import tiny_video
 from reverie.engine import Model
 from reverie.hub.catalogue import entry
 from reverie.hub.sources import fetch
@@ -27,6 +28,14 @@ def smollm2_path() -> Path:
 def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The folders of a tiny model that writes and one that draws."""
     return serve_setup.write_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
+def animators(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The tiny models, and one that animates."""
+    folder = tmp_path_factory.mktemp("animator")
+    tiny_video.write_model(folder)
+    return {**models, serve_setup.ANIMATOR: str(folder)}
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from reverie.serve.security import Settings
 from reverie.serve.store import Store
 from reverie.serve.worker import Worker
 
-WRITER, DRAWER = "tiny-writer", "tiny-drawer"
+WRITER, DRAWER, ANIMATOR = "tiny-writer", "tiny-drawer", "tiny-animator"
 
 
 def write_models(folder: Path) -> dict[str, str]:

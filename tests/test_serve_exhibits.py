@@ -24,10 +24,9 @@ from reverie.learn.lessons import lessons
 from reverie.notation import words
 from reverie.serve.exhibits import Leash
 from reverie.types import ReverieError
-from serve_setup import DRAWER, WRITER, error, served, until, write_models
+from serve_setup import ANIMATOR, DRAWER, WRITER, error, served, until, write_models
 from tiny_tunes import COMPOSER
 
-ANIMATOR = "tiny-animator"
 KINDS = {"bars", "matrix", "table", "words", "lines", "pictures"}
 PROMPTS = {
     WRITER: "the dog ran to the dog of the house",

@@ -17,23 +17,13 @@ from openai import OpenAI
 from PIL import Image
 
 import serve_setup
-import tiny_video
 from reverie import animating, engine, media, moving
-from serve_setup import DRAWER, WRITER, error, generate, served, until
+from serve_setup import ANIMATOR, DRAWER, WRITER, error, generate, served, until
 
 pytestmark = pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")  # theirs ends, the shape stays
 
-ANIMATOR = "tiny-animator"
 CAT: dict[str, Any] = {"modality": "video", "prompt": "a red cat", "settings": {"seed": 3, "steps": 2, "frames": 6}}
 BRIEF = {"seed": 3, "num_inference_steps": 2}
-
-
-@pytest.fixture(scope="module")
-def animators(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The tiny models, and one that animates."""
-    folder = tmp_path_factory.mktemp("animator")
-    tiny_video.write_model(folder)
-    return {**models, ANIMATOR: str(folder)}
 
 
 @pytest.fixture(scope="module")

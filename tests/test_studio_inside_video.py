@@ -10,23 +10,19 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-import tiny_video
 from reverie.learn import live_video
-from serve_setup import served, until
+from serve_setup import ANIMATOR, served, until
 from studio_setup import AUDIT, AXE, NEEDS, Studio, opened
 
 pytestmark = NEEDS
-ANIMATOR = "tiny-animator"
 ASKED = "prompt=a+red+cat&steps=2&frames=4"
 OPTIONS = {"steps": 2, "frames": 4}
 
 
 @pytest.fixture(scope="module")
-def animator(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+def animator(animators: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A server of the tiny models and one that animates."""
-    folder = tmp_path_factory.mktemp("animator")
-    tiny_video.write_model(folder)
-    with served(tmp_path_factory.mktemp("video"), {**models, ANIMATOR: str(folder)}) as api:
+    with served(tmp_path_factory.mktemp("video"), animators) as api:
         yield api
 
 

@@ -12,23 +12,13 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 import serve_setup
-import tiny_video
 from reverie import engine, moving
 from serve_setup import DRAWER, generate, served, until
 from studio_setup import AUDIT, AXE, NEEDS, Studio, opened
 
 pytestmark = NEEDS
 
-ANIMATOR = "tiny-animator"
 ASKED = "/animate?prompt=a+red+cat&seed=3&lock=1&steps=3&frames=4"
-
-
-@pytest.fixture(scope="module")
-def animators(models: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The tiny models, and one that animates."""
-    folder = tmp_path_factory.mktemp("animator")
-    tiny_video.write_model(folder)
-    return {**models, ANIMATOR: str(folder)}
 
 
 @pytest.fixture(scope="module")
