@@ -166,14 +166,15 @@ MISTAKES = [
     (["animate", PROMPT, "-n", "0"], 2, "--count"),
     (["animate", PROMPT, "--extend", "plain.png", "--loop"], 2, "leave out --init and --loop"),
     (["animate", PROMPT, "--sampler", "fast"], 1, "dpmpp_2m"),
-    (["animate", PROMPT, "--frames", "0"], 1, "frames is 0"),
+    (["animate", PROMPT, "--frames", "0"], 1, "frames is 0: give a whole number from 2"),
     (["animate", PROMPT, "--fps", "500"], 1, "fps is 500"),
     (["animate", PROMPT, "--init", "none.png"], 1, "none.png"),
     (["animate", PROMPT, "--init", "plain.png", "--frames", "1"], 1, "One frame is no clip"),
     (["animate", PROMPT, "--frames", "1"], 1, "draw a picture with `reverie draw`"),
     (["animate", PROMPT, "--init", "plain.png", "--loop"], 1, "loops"),
     (["animate", "--again", "plain.png"], 1, "does not say how it was made"),
-    (["animate", "--again", "words.txt"], 1, "not a clip"),
+    (["animate", "--again", "words.txt"], 1, "words.txt: The file is not a clip"),
+    (["animate", PROMPT, "--last", "words.txt"], 1, "words.txt: The file is not a picture"),
     (["verify", "plain.mp4"], 1, "does not say how it was made"),
     (["verify", "none.mp4"], 1, "none.mp4"),
 ]
@@ -202,7 +203,15 @@ def test_what_is_no_clip_cannot_be_gone_on_from(run: Run, name: str) -> None:
     status, out, err = run("animate", PROMPT, "--extend", name)
     assert (status, out) == (1, "")
     assert err.startswith("Error: ")
+    assert name in err
     assert "Traceback" not in err
+
+
+def test_a_size_that_the_model_has_not_learnt_is_remarked_on(run: Run) -> None:
+    _, _, err = run("animate", PROMPT, "-o", "small.gif", "--size", str(SIDE_PX // 2))
+    assert f"has learnt to work at {SIDE_PX} x {SIDE_PX} pixels" in err
+    _, _, err = run("animate", PROMPT, "-o", "whole.gif", "--size", str(SIDE_PX))
+    assert "has learnt" not in err
 
 
 def test_a_model_of_another_medium_is_refused(run: Run, tmp_path: Path) -> None:

@@ -100,6 +100,26 @@ def test_options_count_more_than_words(model: Model) -> None:
     assert words.adds_up(tune)
 
 
+def test_a_tune_goes_away_from_the_keys_that_it_may_be_taken_for(model: Model) -> None:
+    def against(prompt: str, **settings: Any) -> list[dict[str, str]]:
+        medium = model.medium
+        texts, prompt = medium.vocabulary.texts, medium.condition(medium.request(prompt, **settings))
+        return [{texts[one]: texts[other] for one, other in each.items()} for each in prompt.against]
+
+    dominant, relative = against("a jig in D")
+    assert dominant == {"key=D": "key=A", "mode=major": "mode=major"}
+    assert relative == {"key=D": "key=B", "mode=major": "mode=minor"}
+    assert against("a reel in E dorian")[1] == {"key=E": "key=G", "mode=dorian": "mode=major"}
+    assert against("", begin="X:1\nM:6/8\nL:1/8\nK:G\nGAB BAB|")[0]["key=G"] == "key=D"
+    assert against("a jig") == against("a sad jig") == against("a jig in D", guidance=1.0) == []
+
+
+def test_a_tune_of_before_there_was_guidance_is_made_again_without(model: Model) -> None:
+    made = compose(model, "a short jig in D", seed=5, guidance=1.0)
+    old = replace(made, record={name: value for name, value in made.record.items() if name != "guidance"})
+    assert composing.verify(written(old, ".abc"), model).same_bytes
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_nothing_asked_is_answered_with_what_was_assumed(model: Model, seed: int) -> None:
     made = compose(model, "surprise me", seed=seed)

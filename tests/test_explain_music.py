@@ -183,7 +183,7 @@ def test_without_a_head_it_is_the_average_and_the_finder_is_the_best_of_its_kind
 
 def test_the_rule_forbids_what_does_not_fit_and_says_why(model: Model) -> None:
     place = len(TIGHT.split()) + 1
-    data = made("music-next", model, TIGHT, place=place, temperature=1.0, min_p=0.0)
+    data = made("music-next", model, TIGHT, place=place, temperature=1.0, min_p=0.0, guidance=1.0)
     assert (data["left"], data["written"]) == ("1/4", None)
     rule = Bars(model.medium.vocabulary, {}, form=False)
     for token in model.medium.encode(TIGHT)[1:]:
@@ -203,6 +203,18 @@ def test_the_rule_forbids_what_does_not_fit_and_says_why(model: Model) -> None:
         )
     reasons = {row["why"] for row in data["reasons"]}
     assert {"no room: 1/4 of the bar is left", "the bar is not full: 1/4 is missing", "the head is over"} <= reasons
+
+
+def test_what_is_drawn_is_guided_away_from_the_neighbours_of_the_key(model: Model) -> None:
+    place = len(TIGHT.split()) + 1
+    told = [TIGHT.replace("key=C", f"key={tonic}") for tonic in "CG"]  # it knows no minor, so no relative
+    with torch.inference_mode():
+        rows = [model.core(torch.tensor([model.medium.encode(text)]))[0, -1].log_softmax(-1) for text in told]
+    data = made("music-next", model, TIGHT, place=place, temperature=1.0, min_p=0.0, guidance=2.0)
+    allowed = torch.tensor([row["id"] for row in data["candidates"] if row["allowed"]])
+    wanted = (2 * rows[0] - rows[1])[allowed]
+    chosen = torch.tensor([row["chosen"] for row in data["candidates"] if row["allowed"]])
+    torch.testing.assert_close(chosen / chosen.sum(), wanted.softmax(-1), rtol=1e-2, atol=1e-4)
 
 
 def test_every_word_that_is_forbidden_anywhere_has_a_reason(model: Model) -> None:

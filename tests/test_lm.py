@@ -138,6 +138,21 @@ def test_a_seed_repeats_and_another_differs() -> None:
     assert first == again != other
 
 
+def test_guidance_goes_away_from_the_same_text_with_other_tokens(model: Decoder) -> None:
+    prompt, others = tokens(9), ({tokens(9)[2]: 5}, {tokens(9)[2]: 6, tokens(9)[4]: 7})
+    condition, expected = Prompt(tuple(prompt), against=others, guidance=2.5), list[int]()
+    with torch.no_grad():
+        for _ in range(12):
+            rows = [[other.get(token, token) for token in [*prompt, *expected]] for other in ({}, *others)]
+            wanted, one, two = (model(torch.tensor([row]))[0, -1].log_softmax(-1) for row in rows)
+            expected.append(int((2.5 * wanted - 1.5 * (one + two) / 2).argmax()))
+    request = LMRequest("", temperature=0, max_tokens=12)
+    assert list(generate(model, condition, request, (12,)))[-1].guess == tuple(expected)
+    plain = run(model, prompt, temperature=0, max_tokens=12)[-1].guess
+    assert plain != tuple(expected)
+    assert list(generate(model, replace(condition, guidance=1.0), request, (12,)))[-1].guess == plain
+
+
 def test_an_end_token_ends_and_is_not_part_of_the_text() -> None:
     model = small(LLAMA)
     whole = run(model, tokens(9), temperature=0, max_tokens=12)[-1].guess

@@ -300,7 +300,7 @@ def test_a_picture_of_the_gallery_is_set_in_motion(api: httpx.Client) -> None:
     [
         ({"extend": "nothing"}, "no such clip", 404),
         ({"loop": True, "init": url_of(picture(1))}, "loops", 400),
-        ({"frames": 1}, "One frame is no clip", 400),
+        ({"frames": 1}, "greater than or equal to 2", 422),
         ({"frames": 65}, "frames", 422),
         ({"init": "data:image/png;base64,AAAA"}, "not a picture", 400),
     ],

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 KIND = "tune"  # of a record
 SETTINGS = (
-    "seed", "temperature", "top_k", "top_p", "min_p", "max_tokens", "key", "metre", "rhythm", "bars", "tempo_bpm",
-    "begin", "free",
+    "seed", "temperature", "top_k", "top_p", "min_p", "max_tokens", "guidance", "key", "metre", "rhythm", "bars",
+    "tempo_bpm", "begin", "free",
 )  # of a request, as recorded  # fmt: skip
 USUAL = "fiddle"
 MOST_SHIFT = 36  # semitones to bring a tune into an instrument's range
@@ -222,6 +222,7 @@ def read_record(data: bytes) -> dict[str, Any]:
 
 def asked(record: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The prompt and the settings of `compose` that a record tells of; whatever is missing is a `ReverieError`."""
+    record = {"guidance": 1.0, **record}  # none, where nothing is said of it: there was none
     prompt, settings = records.told(record, KIND, ("instrument", "backing", *SETTINGS), "a tune")
     player, backing = settings.pop("instrument"), settings.pop("backing") is True
     if not isinstance(player, str):

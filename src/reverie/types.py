@@ -44,7 +44,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "guidance": (0.0, 100.0),
     "size_px": (8, 4096),
     "strength": (0.01, 1.0),
-    "frames": (1, 64),
+    "frames": (2, 64),
     "fps": (1, 60),
     "bars": (1, 64),
     "tempo_bpm": (20, 400),
@@ -194,9 +194,9 @@ class VideoRequest(DiffusionRequest):
     loop: bool = False
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.frames < 2:
+        if self.frames == 1:
             raise ReverieError("One frame is no clip: ask for at least 2, or draw a picture with `reverie draw`.")
+        super().__post_init__()
         given = sum(0 if pictures is None else len(pictures) for pictures in (self.begin, self.end))
         if given >= self.frames:
             raise ReverieError(f"{given} pictures are given for {self.frames} frames: ask for more frames than that.")

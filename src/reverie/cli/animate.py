@@ -11,8 +11,20 @@ import typer
 
 from reverie.cli.canvas import Canvas
 from reverie.cli.feedback import Feedback, load_for
-from reverie.cli.making import Denoising, ImageFile, Made, Told, asked, named, numbered, read_image, tell, write
-from reverie.cli.options import read_bytes, spread
+from reverie.cli.making import (
+    Denoising,
+    ImageFile,
+    Made,
+    Told,
+    asked,
+    named,
+    note_size,
+    numbered,
+    read_image,
+    tell,
+    write,
+)
+from reverie.cli.options import about, read_bytes, spread
 from reverie.types import Step, VideoRequest
 
 if TYPE_CHECKING:
@@ -61,6 +73,7 @@ def animate(prompt: PromptArgument = None, *, options: AnimateOptions) -> None:
     request = VideoRequest(prompt, **settings)  # a mistake in the settings shows now, before a model is loaded
     with Feedback() as feedback:
         model = load_animator(name, options.offline, feedback)
+        note_size(model, request.size_px)
         if options.extend is not None:
             size_px = model.medium.size_px if request.size_px is None else request.size_px
             settings["extend"], settings["fps"] = begun(options.extend, size_px, settings.get("fps"))
@@ -101,7 +114,9 @@ def begun(file: Path, size_px: int, fps: int | None) -> tuple[Clip, int]:
     """The clip that is gone on from, so large, and its frames a second: fps, or its own, if they are few enough."""
     from reverie import moving
 
-    clip, own = moving.read_clip(read_bytes(file), size_px)
+    data = read_bytes(file)
+    with about(file):
+        clip, own = moving.read_clip(data, size_px)
     if fps is None:
         fps = max(1, round(own)) if own <= MOST_OWN_FPS + 0.5 else VideoRequest.fps
     return clip if round(own) == fps else moving.resampled(clip, own, fps), fps

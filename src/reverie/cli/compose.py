@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from reverie.composing import Composed
     from reverie.engine import Model
 
-SETTINGS = ("seed", "temperature", "key", "metre", "rhythm", "bars", "tempo_bpm", "free")  # that are options too
+SETTINGS = (
+    "seed",
+    "temperature",
+    "guidance",
+    "key",
+    "metre",
+    "rhythm",
+    "bars",
+    "tempo_bpm",
+    "free",
+)  # that are options too
 PART_ENDS = (":|", "||", "|]")
 
 PromptArgument = Annotated[
@@ -48,6 +58,7 @@ class ComposeOptions:
     bars: Annotated[int | None, typer.Option(help="How many are written; repeats are played twice.")] = None
     tempo_bpm: Annotated[int | None, typer.Option("--tempo", help="Beats a minute.")] = None
     temperature: Annotated[float | None, typer.Option(help="0: the likeliest note always; 0.85: as a rule.")] = None
+    guidance: Annotated[float | None, typer.Option(help="How clearly to keep to the key; 1: as it comes.")] = None
     instrument: Annotated[str | None, typer.Option(help="fiddle, flute, piano, harp ...")] = None
     backing: Annotated[bool, typer.Option("--backing", help="With a bass, and chords on a guitar or harp.")] = False
     begin: Annotated[

@@ -11,7 +11,19 @@ import typer
 
 from reverie.cli.canvas import Canvas
 from reverie.cli.feedback import Feedback, load_for
-from reverie.cli.making import Denoising, ImageFile, Made, Told, asked, named, numbered, read_image, tell, write
+from reverie.cli.making import (
+    Denoising,
+    ImageFile,
+    Made,
+    Told,
+    asked,
+    named,
+    note_size,
+    numbered,
+    read_image,
+    tell,
+    write,
+)
 from reverie.cli.options import spread
 from reverie.types import ImageRequest, Step
 
@@ -58,6 +70,7 @@ def draw(prompt: PromptArgument = None, *, options: DrawOptions) -> None:
     check_files(options)
     with Feedback() as feedback:
         model = load_drawing(model_name, options.offline, feedback)
+        note_size(model, request.size_px)
     with Canvas(options.preview, request.num_steps * options.count) as canvas:
         pictures = Studio(model, prompt, settings, options, canvas).draw()
     tell(prompt, pictures)

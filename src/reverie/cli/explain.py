@@ -84,14 +84,16 @@ def explain(prompt: PromptArgument = None, *, options: ExplainOptions) -> None:
         raise typer.BadParameter("give one, or pipe it in", param_hint="PROMPT")
     given = options.given()
     with Feedback() as feedback:
-        model = (load_drawing if options.image else load_named)(model_name(options), options.offline, feedback)
+        name = model_name(options)
+        load = load_drawing if options.image and name == options.model else load_named
+        model = load(name, options.offline, feedback)
         made = look(model, prompt, options, given, feedback)
     present(made, options)
 
 
 def model_name(options: ExplainOptions) -> str | None:
     """The model that was named, or else the one that the first exhibit is made for; None: the default one."""
-    if options.model is not None or options.image or not options.exhibit:
+    if options.model is not None or not options.exhibit:
         return options.model
     prepare()
     from reverie.explain import about
@@ -195,7 +197,7 @@ def list_exhibits() -> None:
         ("lm", None, "of models that write"),
         ("lm", "music", "of models that compose (-m tunes)"),
         ("diffusion", None, "of models that draw (--image)"),
-        ("diffusion", "video", "of models that animate"),
+        ("diffusion", "video", "of models that animate (-m motion)"),
     )
     for kind, medium, what in kinds:
         print(f"Exhibits {what}:")

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from reverie.cli.feedback import note_made
-from reverie.cli.options import Offline, piped, read_bytes
+from reverie.cli.feedback import note, note_made
+from reverie.cli.options import Offline, about, piped, read_bytes
 from reverie.hub import files
+from reverie.hub.paths import shown_name
 
 if TYPE_CHECKING:
+    from reverie.engine import Model
     from reverie.media import Picture
 
 ImageFile = Annotated[Path | None, typer.Option(metavar="IMAGE", help="Begin from this picture.")]
@@ -63,7 +65,9 @@ def asked(
     if options.again is not None:
         from reverie import records
 
-        record, told, told_settings = recall(read_bytes(options.again), options, settings)
+        data = read_bytes(options.again)
+        with about(options.again):
+            record, told, told_settings = recall(data, options, settings)
         settings = told_settings | settings
         prompt, name = told if prompt is None else prompt, records.model_of(record) if name is None else name
     prompt = piped() if prompt is None else prompt
@@ -72,11 +76,20 @@ def asked(
     return prompt.strip(), settings, name
 
 
+def note_size(model: Model, size_px: int | None) -> None:
+    """Says so where a size is asked for that the model has not learnt."""
+    learnt = model.medium.size_px
+    if size_px not in (None, learnt):
+        note(f"{shown_name(model.name)} has learnt to work at {learnt} x {learnt} pixels: at another size it is worse.")
+
+
 def read_image(file: Path) -> Picture:
     """The picture in a file."""
     from reverie.media import read_picture
 
-    return read_picture(read_bytes(file))
+    data = read_bytes(file)
+    with about(file):
+        return read_picture(data)
 
 
 def named(output: Path | None, prompt: str, seed: int, suffix: str) -> Path:

@@ -6,7 +6,8 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, get_type_hints
@@ -106,6 +107,15 @@ def read_text(file: Path) -> str:
             return _text(stream, str(file))
     except OSError as error:
         raise ReverieError(f"Cannot read {file}: {error.strerror}.") from error
+
+
+@contextmanager
+def about(file: Path) -> Iterator[None]:
+    """Mistakes that are found within say which file they are in."""
+    try:
+        yield
+    except ReverieError as error:
+        raise ReverieError(f"{file}: {error}") from error
 
 
 def read_bytes(file: Path) -> bytes:

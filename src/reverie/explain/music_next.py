@@ -19,6 +19,8 @@ from reverie.explain.exhibit import Prompt, Shown, maker
 from reverie.explain.reading import candidates, percent, quoted
 from reverie.explain.sampling import drawn_shares
 from reverie.explain.tunes import Heard, composes, heard
+from reverie.lm.generate import Prompt as Written
+from reverie.lm.generate import guided
 from reverie.modalities.music import Bars
 from reverie.notation import words
 from reverie.notation.words import Follower
@@ -44,24 +46,26 @@ def music_next(
     place: int | None = None,
     temperature: float = 0.85,
     min_p: float = 0.03,
+    guidance: float = 1.5,
     seed: int = 0,
 ) -> Shown:
     """The chances of every word at one place of a tune, before the rule of bars and after it.
 
     place: of the word that is to be chosen, among all words, of which the first begins the tune; one more than there
-    are is what comes next; left out, where the rule forbids most. temperature, min_p: as for composing. seed: of the
-    tune, where the prompt says only what kind of tune is wanted.
+    are is what comes next; left out, where the rule forbids most. temperature, min_p, guidance: as for composing. seed:
+    of the tune, where the prompt says only what kind of tune is wanted.
     data: tokens: what stands before; words (of the whole tune, see `music-attention`); place; written: the word that
     stands there, None at the end; left: what of the bar is still to be filled, as a share of a whole note ("3/8"), None
     outside of bars; candidates [{"id", "text", "logit", "probability", "allowed", "why", "chosen"}]: the likeliest
     before the rule and after it; probability: before it, at temperature 1; why: it is forbidden, else ""; chosen: after
-    rule and settings; reasons [{"why", "probability", "num"}]: all that is forbidden, by reason; forbidden: how much of
-    the probability that is; places [share]: the same for every place of the tune from 1 on.
+    guidance, rule and settings; reasons [{"why", "probability", "num"}]: all that is forbidden, by reason; forbidden:
+    how much of the probability that is; places [share]: the same for every place of the tune from 1 on.
     """
     tune = heard(model, prompt, seed)
-    logits = _logits(model, tune)
+    request = model.medium.request("", temperature=temperature, min_p=min_p, guidance=guidance)
+    logits, beyond = _logits(model, tune, guidance)
     forbidden = _forbidden(model, tune, logits)
-    place, request = _chosen(tune, forbidden, place), model.medium.request("", temperature=temperature, min_p=min_p)
+    place = _chosen(tune, forbidden, place)
     rule = _rule(model, tune, place)
     written = tune.texts[place] if place < len(tune.words) else None
     data = {
@@ -70,7 +74,7 @@ def music_next(
         "place": place,
         "written": written,
         "left": _left(rule.follower),
-        **_told(model, logits[place - 1], rule, request),
+        **_told(model, logits[place - 1], beyond[place - 1], rule, request),
         "forbidden": forbidden[place - 1],
         "places": forbidden,
     }
@@ -78,10 +82,13 @@ def music_next(
 
 
 @torch.inference_mode()
-def _logits(model: Model, tune: Heard) -> Tensor:
-    """The logits after every word (T, V) float32."""
-    hidden = model.core.hidden(tune.tokens)[0]
-    return torch.cat([model.core.logits(rows) for rows in hidden.split(64)]).cpu()
+def _logits(model: Model, tune: Heard, guidance: float) -> tuple[Tensor, Tensor]:
+    """The logits after every word, and those that guidance by the key makes of them: (T, V) float32 each."""
+    head = tune.wanted if tune.composed else {"key": tune.tune.key.tonic, "mode": tune.tune.key.mode}
+    told = Written(tuple(tune.tokens[0].tolist()), against=model.medium.vocabulary.in_neighbours(head))
+    hidden = model.core.hidden(torch.tensor(told.rows(told.tokens), device=tune.tokens.device))  # (R, T, D)
+    logits = torch.cat([model.core.logits(rows) for rows in hidden.split(64, 1)], 1).cpu()  # (R, T, V)
+    return logits[0], guided(logits, guidance)
 
 
 def _rule(model: Model, tune: Heard, place: int) -> Bars:
@@ -115,9 +122,9 @@ def _chosen(tune: Heard, forbidden: Sequence[float], place: int | None) -> int:
     return max(music if music else [len(forbidden)], key=lambda at: forbidden[at - 1])
 
 
-def _told(model: Model, logits: Tensor, rule: Bars, request: Any) -> dict[str, Any]:
+def _told(model: Model, logits: Tensor, beyond: Tensor, rule: Bars, request: Any) -> dict[str, Any]:
     """Candidates and reasons at a place, see `music_next`."""
-    after = rule.allow(logits)
+    after = rule.allow(beyond)
     drawn, shares = drawn_shares(after, request), logits.softmax(-1)
     whys = {token: why(rule, token) for token in after.isneginf().nonzero()[:, 0].tolist()}
     first, then = (each.topk(min(SHOWN, len(logits))).indices.tolist() for each in (logits, drawn))
@@ -217,7 +224,9 @@ def _says(tune: Heard, data: dict[str, Any]) -> list[str]:
         says.append("The rule of bars forbids next to nothing here: the model has learnt to count.")
     kept = [row for row in rows if row["chosen"] > 0]
     best = max(kept, key=lambda row: row["chosen"])
-    says.append(f"With rule and settings {quoted(best['text'])} is drawn {percent(best['chosen'])} of the time.")
+    says.append(
+        f"With guidance, rule and settings {quoted(best['text'])} is drawn {percent(best['chosen'])} of the time."
+    )
     music = [share for word, share in zip(tune.words[1:], data["places"], strict=False) if word.bar is not None]
     num = sum(share >= 0.5 for share in music)
     says.append(f"At {num} of {len(music)} places in its bars more than half would have been forbidden.")

@@ -27,7 +27,7 @@ def advance(writings: Sequence[Writing]) -> None:
         return
     assert all(writing.model is writings[0].model for writing in writings)
     needs = [writing.need for writing in writings]
-    tokens = torch.tensor([need.tokens for need in needs])
+    tokens = torch.tensor([need.tokens[0] for need in needs])
     logits = decode_rows(writings[0].model, tokens, [need.cache for need in needs])
     for writing, row in zip(writings, logits, strict=True):
         writing.supply(row)

@@ -1,11 +1,11 @@
 """Reading a prompt, then writing one token at a time: the two phases of every decoder (gpt-fast's split).
 
-B batch, T tokens, V vocabulary
+B batch, T tokens, V vocabulary, R rows of a text: itself, and the same told otherwise
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -25,11 +25,20 @@ CHUNK_TOKENS = 512  # a prompt is read in pieces of this size: bounded memory, a
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a decoder conditions on: the token ids to continue, the ids that end a text, and what the text must fit."""
+    """What a decoder conditions on: the token ids to continue, the ids that end a text, and what the text must fit.
+
+    against: token -> another in its place; the text goes away from what would follow if it had those, see `guided`.
+    """
 
     tokens: tuple[int, ...]
     eos: frozenset[int] = frozenset()
     rule: AnyText = field(default_factory=AnyText)
+    against: tuple[Mapping[int, int], ...] = ()
+    guidance: float = 1.0
+
+    def rows(self, tokens: Sequence[int]) -> list[list[int]]:
+        """Tokens, and the same as each of `against` has them: (R, T)."""
+        return [[other.get(token, token) for token in tokens] for other in ({}, *self.against)]
 
 
 @torch.inference_mode()
@@ -66,11 +75,22 @@ def fit(tokens: Sequence[int], context: int, *, slide: bool) -> list[int]:
     return list(tokens[-(context // 2) :])
 
 
+def guided(logits: Tensor, guidance: float) -> Tensor:
+    """Logits (R, ..., V) -> (..., V): what the first row says, and past it, away from the mean of the others.
+
+    Classifier-free guidance, arXiv:2306.17806, eq. 7. guidance: 1 is the first row alone.
+    """
+    if len(logits) == 1:
+        return logits[0]
+    sure = logits.log_softmax(-1)
+    return torch.lerp(sure[1:].mean(0), sure[0], guidance)
+
+
 @dataclass(frozen=True)
 class Forward:
-    """What the model is to compute: the logits after `tokens`, which follow what the cache holds."""
+    """What the model is to compute: the logits after `tokens` (R, T), which follow what the cache holds."""
 
-    tokens: Sequence[int]
+    tokens: Sequence[Sequence[int]]
     cache: Cache
 
 
@@ -103,9 +123,9 @@ class Writing(Iterator[Step]):
 
     @property
     def is_decoding(self) -> bool:
-        """Whether what the next step needs is to pass a single token through the model."""
+        """Whether what the next step needs is to pass a single token of one row through the model."""
         ahead = self._look_ahead()
-        return isinstance(ahead, Forward) and len(ahead.tokens) == 1
+        return isinstance(ahead, Forward) and [len(row) for row in ahead.tokens] == [1]
 
     @property
     def need(self) -> Forward:
@@ -116,7 +136,7 @@ class Writing(Iterator[Step]):
 
     def supply(self, logits: Tensor) -> None:
         """What it needs (V,), computed elsewhere."""
-        self._logits = logits
+        self._logits = logits[None]
 
     def _look_ahead(self) -> Step | Forward | None:
         if self._ahead is None:
@@ -130,12 +150,11 @@ def generate(model: Decoder, condition: Prompt, request: LMRequest, shape: tuple
 
 
 def _computed(model: Decoder, needed: Forward) -> Tensor:
-    if len(needed.tokens) == 1:
-        return decode(model, torch.tensor(needed.tokens), needed.cache)[0]
-    return read(model, torch.tensor([needed.tokens]), needed.cache)[0]
+    tokens = torch.tensor(needed.tokens)
+    return decode(model, tokens[:, 0], needed.cache) if tokens.shape[1] == 1 else read(model, tokens, needed.cache)
 
 
-Events = Generator[Step | Forward, Tensor, T]  # whoever takes a Forward sends the logits (V,) for it
+Events = Generator[Step | Forward, Tensor, T]  # whoever takes a Forward sends the logits (R, V) for it
 
 
 def _write(context: int, condition: Prompt, request: LMRequest, shape: tuple[int, ...]) -> Events[None]:
@@ -143,9 +162,9 @@ def _write(context: int, condition: Prompt, request: LMRequest, shape: tuple[int
     rng = torch.Generator().manual_seed(request.seed)
     prompt, written = fit(condition.tokens, context, slide=request.slide), list[int]()
     total = shape[0] if request.slide else min(shape[0], context - len(prompt))
-    cache, logits = yield from _reading(prompt, len(condition.tokens) - len(prompt), total)
+    cache, said = yield from _reading(condition, prompt, len(condition.tokens) - len(prompt), total)
     while True:
-        logits = adjust(logits, prompt, written, request)
+        logits = adjust(guided(said, condition.guidance), prompt, written, request)
         token = condition.rule.take(choose(condition.rule.allow(logits), request, rng), total - len(written))
         ended = token in condition.eos
         if not ended:
@@ -158,21 +177,21 @@ def _write(context: int, condition: Prompt, request: LMRequest, shape: tuple[int
             return
         if cache.length == context:
             kept = [*prompt, *written][-(context // 2) :]
-            cache, logits = yield from _reading(kept, context + 1 - len(kept), total, written)
+            cache, said = yield from _reading(condition, kept, context + 1 - len(kept), total, written)
         else:
-            logits = yield Forward([token], cache)
+            said = yield Forward(condition.rows([token]), cache)
 
 
 def _reading(
-    tokens: Sequence[int], dropped: int, total: int, written: Sequence[int] = ()
+    condition: Prompt, tokens: Sequence[int], dropped: int, total: int, written: Sequence[int] = ()
 ) -> Events[tuple[Cache, Tensor]]:
-    """Reads tokens chunk by chunk, with a step before each; returns the cache and the logits (V,)."""
-    cache, logits = Cache(), torch.empty(0)
+    """Reads tokens chunk by chunk, with a step before each; returns the cache and the logits (R, V)."""
+    cache, said = Cache(), torch.empty(0)
     for start in range(0, len(tokens), CHUNK_TOKENS):
         info = {"phase": "prompt", "read_tokens": start, "prompt_tokens": len(tokens), "dropped_tokens": dropped}
         yield Step(len(written), total, cache, tuple(written), info)
-        logits = yield Forward(tokens[start : start + CHUNK_TOKENS], cache)
-    return cache, logits
+        said = yield Forward(condition.rows(tokens[start : start + CHUNK_TOKENS]), cache)
+    return cache, said
 
 
 def _info(logits: Tensor, token: int, request: LMRequest) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from reverie.lm.model import DecoderConfig, small_decoder
 from reverie.lm.tokenizer import TextStream, Tokenizer, byte_pairs
 from reverie.notation import abc, plan, words
 from reverie.notation.plan import Plan
-from reverie.notation.theory import at_pitch_class
+from reverie.notation.theory import Key, at_pitch_class, neighbours
 from reverie.notation.tune import Note, Tune
 from reverie.types import Artifact, Example, LMRequest, ReverieError, Step
 
@@ -49,12 +49,15 @@ class MusicRequest(LMRequest):
 
     prompt: free words ("a lively jig in D major"). key, metre, rhythm, bars, tempo_bpm count more than the words.
     begin: a tune in ABC to go on from. free: let the model write what it wants, whether or not the bars add up.
+    guidance: how far to go beyond what the key alone would give, away from the keys that it may be taken for; 1 is not
+    at all, arXiv:2306.17806. It acts where key and mode are asked for.
     """
 
     prompt: str
     max_tokens: int = 700
     temperature: float = 0.85
     min_p: float = 0.03
+    guidance: float = 1.5
     key: str | None = None
     metre: str | None = None
     rhythm: str | None = None
@@ -149,7 +152,8 @@ class Music:
         tokens = [*self.tokenizer.encode_control(BEGIN)]
         if request.begun is not None:
             tokens += rule.begin(words.opening(wanted, request.begun))
-        return Prompt(tuple(tokens), self.tokenizer.eos_ids, rule)
+        against = self.vocabulary.in_neighbours(wanted) if request.guidance != 1 else ()
+        return Prompt(tuple(tokens), self.tokenizer.eos_ids, rule, against, request.guidance)
 
     def _wanted(self, told: Plan, begun: Tune | None) -> tuple[dict[str, str], int | None]:
         """Words of the head that must come, and how many bars there are to be."""
@@ -259,6 +263,18 @@ class Vocabulary:
             if token not in tokenizer.control.values() and TITLE_CHARS.fullmatch(piece.decode("ascii", "replace"))
         ]
         self.finish = min(tokenizer.eos_ids, default=0)
+
+    def in_neighbours(self, head: Mapping[str, str]) -> tuple[Mapping[int, int], ...]:
+        """For each neighbour of the key in a head: the words of the head -> those that tell of the neighbour."""
+        if not {"key", "mode"} <= head.keys():
+            return ()
+        others = ({"key": key.tonic, "mode": key.mode} for key in neighbours(Key(head["key"], head["mode"])))
+        told = ({f"{name}={head[name]}": f"{name}={value}" for name, value in other.items()} for other in others)
+        return tuple(
+            {self.ids[word]: self.ids[other] for word, other in each.items()}
+            for each in told
+            if {*each.keys(), *each.values()} <= self.ids.keys()
+        )
 
 
 @dataclass

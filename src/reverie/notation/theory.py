@@ -62,6 +62,14 @@ class Key:
         return f"{self.tonic} {self.mode}"
 
 
+def neighbours(key: Key) -> tuple[Key, Key]:
+    """The keys that a tune in this one is most often taken for: the dominant's, and the relative minor or major."""
+    relative = (3, "major") if 3 in SCALES[key.mode] else (9, "minor")
+    found = ((7, key.mode), relative)
+    dominant, other = (at_pitch_class((key.pitch_class + above) % 12, mode) for above, mode in found)
+    return dominant, other
+
+
 def signature(sharps: int) -> dict[str, int]:
     """What a signature makes of each step: {"F": 1, "C": 1, "D": 0, ...}."""
     raised = FIFTHS[: max(sharps, 0)]

@@ -25,6 +25,7 @@ export const TEXT_DIALS: readonly Dial[] = [
 ];
 
 export const TEMPERATURE = dial("temperature", 0, 2, 0.05, 0.85);
+export const KEY_GUIDANCE: Dial = { ...dial("guidance", 1, 3, 0.1, 1.5), help: "dial.guidance.key.help" };
 export const STEPS = dial("steps", 1, 60, 1, 20);
 export const GUIDANCE = dial("guidance", 0, 12, 0.25, 4);
 export const STRENGTH = dial("strength", 0.05, 1, 0.05, 0.6);

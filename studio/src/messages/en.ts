@@ -172,6 +172,7 @@ const en = {
   "dial.steps.help": "How often the model looks: more is finer, and slower.",
   "dial.guidance": "Guidance",
   "dial.guidance.help": "How strictly to follow the words: 1 is loose, far above 6 looks harsh.",
+  "dial.guidance.key.help": "How clearly to keep to the key that is asked for, away from those it may be taken for: 1 is not at all.",
   "dial.strength": "Change",
   "dial.strength.help": "How much of the picture you gave may change: low keeps it, 1 keeps nothing.",
   seed: "Seed",
