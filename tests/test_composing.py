@@ -104,7 +104,7 @@ def test_a_tune_goes_away_from_the_keys_that_it_may_be_taken_for(model: Model) -
     def against(prompt: str, **settings: Any) -> list[dict[str, str]]:
         medium = model.medium
         texts, prompt = medium.vocabulary.texts, medium.condition(medium.request(prompt, **settings))
-        return [{texts[one]: texts[other] for one, other in each.items()} for each in prompt.against]
+        return [{texts[one]: texts[other] for one, other in each.items()} for each in prompt.guide.others]
 
     dominant, relative = against("a jig in D")
     assert dominant == {"key=D": "key=A", "mode=major": "mode=major"}

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from reverie.diffusion.codec import Codec, CodecConfig, reconstruction_loss
 from reverie.diffusion.family import Diffusion, denoise, spread_times
-from reverie.diffusion.model import Denoiser, DenoiserConfig, axis_frequencies, from_patches, to_patches
+from reverie.diffusion.model import Denoiser, DenoiserBlock, DenoiserConfig, axis_frequencies, from_patches, to_patches
 from reverie.layers import Attend, rope_table, rotate
 
 CONFIG = DenoiserConfig(channels=3, side=8, width=64, depth=2, num_heads=2, mlp_width=128, prompt_width=24)
@@ -88,6 +88,17 @@ def test_a_prompt_is_read_by_itself_once_for_all_looks() -> None:
     alone = model.read(prompt[1:2], mask[1:2])
     for part, whole in zip(alone, told, strict=True):
         assert torch.allclose(part[0].float(), whole[1].float(), atol=1e-5)
+
+
+def test_a_block_can_do_without_its_attention() -> None:
+    model, (x, t, prompt, mask) = denoiser(), inputs()
+    told, block = model.read(prompt, mask), model.blocks[1]
+    assert isinstance(block, DenoiserBlock)
+    blind = model.look(x, t, told, blind=1)
+    assert (blind - model.look(x, t, told)).abs().max() > 1e-3
+    with torch.no_grad():
+        block.attention.out.weight.zero_()
+    assert torch.allclose(model.look(x, t, told), blind, atol=1e-5)
 
 
 def test_training_and_use_compute_the_same() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from reverie.layers import Attend
 from reverie.lm.cache import Cache
 from reverie.lm.family import Autoregressive
-from reverie.lm.generate import CHUNK_TOKENS, Prompt, decode, fit, generate, read
+from reverie.lm.generate import CHUNK_TOKENS, Guide, Prompt, decode, fit, generate, read
 from reverie.lm.model import Decoder, DecoderConfig, Window, pad_left
 from reverie.types import LMRequest, ReverieError, Step
 
@@ -140,7 +140,7 @@ def test_a_seed_repeats_and_another_differs() -> None:
 
 def test_guidance_goes_away_from_the_same_text_with_other_tokens(model: Decoder) -> None:
     prompt, others = tokens(9), ({tokens(9)[2]: 5}, {tokens(9)[2]: 6, tokens(9)[4]: 7})
-    condition, expected = Prompt(tuple(prompt), against=others, guidance=2.5), list[int]()
+    condition, expected = Prompt(tuple(prompt), guide=Guide(others, 2.5)), list[int]()
     with torch.no_grad():
         for _ in range(12):
             rows = [[other.get(token, token) for token in [*prompt, *expected]] for other in ({}, *others)]
@@ -150,7 +150,19 @@ def test_guidance_goes_away_from_the_same_text_with_other_tokens(model: Decoder)
     assert list(generate(model, condition, request, (12,)))[-1].guess == tuple(expected)
     plain = run(model, prompt, temperature=0, max_tokens=12)[-1].guess
     assert plain != tuple(expected)
-    assert list(generate(model, replace(condition, guidance=1.0), request, (12,)))[-1].guess == plain
+    assert list(generate(model, replace(condition, guide=Guide(others, 1.0)), request, (12,)))[-1].guess == plain
+
+
+def test_guidance_within_groups_leaves_each_group_as_likely_as_it_was() -> None:
+    torch.manual_seed(0)
+    logits, groups = torch.randn(3, 5, 8), torch.tensor([0, 0, 0, 3, 4, 4, 4, 7])
+    plain, led = logits[0].softmax(-1), Guide(({}, {}), 3.0, groups)(logits).softmax(-1)
+    free = Guide(({}, {}), 3.0)(logits).softmax(-1)
+    for group in (0, 3, 4, 7):
+        own = groups == group
+        close(led[:, own].sum(-1), plain[:, own].sum(-1))
+        close(led[:, own] / led[:, own].sum(-1, keepdim=True), free[:, own] / free[:, own].sum(-1, keepdim=True))
+    assert not torch.allclose(led, plain, atol=1e-2)
 
 
 def test_an_end_token_ends_and_is_not_part_of_the_text() -> None:

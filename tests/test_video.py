@@ -92,7 +92,7 @@ def test_given_frames_stay_and_the_others_depend_on_them() -> None:
 class Ramp(Denoiser):
     """Finds each frame a little brighter than the one before it."""
 
-    def look(self, x: Tensor, t: Tensor, told: Read) -> Tensor:
+    def look(self, x: Tensor, t: Tensor, told: Read, *, blind: int | None = None) -> Tensor:
         return torch.linspace(-1, 1, x.shape[2]).view(1, 1, -1, 1, 1).expand_as(x)
 
 

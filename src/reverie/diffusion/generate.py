@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reverie.diffusion.guidance import Condition, Conditional, guided
+from reverie.diffusion.guidance import Condition, Conditional, Weaker, guided
 from reverie.diffusion.paths import Path
 from reverie.diffusion.samplers import SAMPLERS, Steps, inpaint, normal
 from reverie.types import DiffusionRequest, Step
@@ -48,12 +48,13 @@ def generate(
     path: Path,
     schedule: Schedule,
     interval: tuple[float, float] = (0.0, 1.0),
+    weaker: Weaker | None = None,
     device: torch.device | str = "cpu",
 ) -> Generator[Step, Tensor | None, None]:
     """Draws one sample of `shape` (B, C, F, H, W); see `samplers` for what the steps are and what may be sent.
 
-    interval: of times, in which guidance acts. device: where the denoiser is. With `init` the sampler begins at the
-    time `strength`, and takes that part of the steps.
+    interval: of times, in which guidance acts; weaker: what it goes away from besides. device: where the denoiser is.
+    With `init` the sampler begins at the time `strength`, and takes that part of the steps.
     """
     rngs = [torch.Generator().manual_seed(request.seed)]
     condition = condition.to(device)
@@ -61,6 +62,6 @@ def generate(
     times = schedule(request.num_steps, request.start)
     known = torch.zeros_like(noise) if condition.init is None else condition.init
     x = path.mix(known, noise, times[0])
-    look = guided(denoise, condition.prompt, condition.negative, request.guidance, interval)
+    look = guided(denoise, condition.prompt, condition.negative, request.guidance, interval=interval, weaker=weaker)
     walk: Steps = SAMPLERS[request.sampler](look, x, times, path, rngs)
     yield from walk if condition.mask is None else inpaint(walk, known, condition.mask)

@@ -6,6 +6,7 @@ Shapes: B batch, ... any shape of a sample; every tensor of a condition begins w
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,17 +17,32 @@ Condition = Sequence[Tensor]
 Conditional = Callable[[Tensor, Tensor, Condition], Tensor]
 
 
+@dataclass(frozen=True)
+class Weaker:
+    """A worse version of a denoiser, to go away from as well: autoguidance, arXiv:2406.02507.
+
+    scale: 0 is not at all. interval: the times (both included) at which it is asked, with the condition.
+    """
+
+    denoise: Conditional
+    scale: float
+    interval: tuple[float, float] = (0.0, 1.0)
+
+
 def guided(
     denoise: Conditional,
     condition: Condition,
     negative: Condition,
     guidance: float,
+    *,
     interval: tuple[float, float] = (0.0, 1.0),
+    weaker: Weaker | None = None,
 ) -> Denoiser:
     """A denoiser that goes past what `condition` says, away from `negative` (the empty prompt, or what is not wanted).
 
     guidance: 1 is the condition alone, 0 the negative alone. interval: the times (both included) at which to guide; at
     others the condition alone speaks, for half the work. Both are asked in one call, the condition's rows first.
+    weaker: what else to go away from where there is guidance.
     """
     both = [torch.cat(pair) for pair in zip(condition, negative, strict=True)]  # (2B, ...) each
 
@@ -34,6 +50,9 @@ def guided(
         if guidance == 1 or not interval[0] <= t <= interval[1]:
             return denoise(x, t, condition)
         wanted, unwanted = denoise(torch.cat([x, x]), t, both).chunk(2)  # (B, ...) each
-        return torch.lerp(unwanted, wanted, guidance)
+        led = torch.lerp(unwanted, wanted, guidance)
+        if weaker is None or not weaker.interval[0] <= t <= weaker.interval[1]:
+            return led
+        return led + weaker.scale * (wanted - weaker.denoise(x, t, condition))
 
     return denoise_guided

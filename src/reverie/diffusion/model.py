@@ -91,15 +91,18 @@ class DenoiserBlock(nn.Module):
         self.mlp = MLP(config.width, config.mlp_width, "relu2", gated=False)
         self.modulation = nn.Parameter(torch.zeros(MODULATIONS, config.width))  # this block's own part
 
-    def forward(self, x: Tensor, time: Tensor, rope: Rope | None, mask: Tensor, memory: Memory) -> Tensor:
+    def forward(
+        self, x: Tensor, time: Tensor, rope: Rope | None, mask: Tensor, memory: Memory, *, attends: bool = True
+    ) -> Tensor:
         """x (B, F, N, D), time (B, F, M, D) -> (B, F, N, D), with all F N tokens in one sequence.
 
         mask: True where a token may be seen, (B, 1, ..., S). memory: where the prompt's keys and values come from, or
-        are left.
+        are left. attends: whether tokens see each other at all.
         """
         parts = (time + self.modulation).to(x.dtype)[:, :, :, None].unbind(2)  # M of (B, F, 1, D)
-        seen = self.attention(modulated(x, *parts[:2]).flatten(1, 2), rope, mask, memory=memory)
-        x = torch.addcmul(x, parts[2], seen.view_as(x))
+        if attends:
+            seen = self.attention(modulated(x, *parts[:2]).flatten(1, 2), rope, mask, memory=memory)
+            x = torch.addcmul(x, parts[2], seen.view_as(x))
         return torch.addcmul(x, parts[5], self.mlp(modulated(x, *parts[3:5])))
 
 
@@ -146,15 +149,16 @@ class Denoiser(nn.Module):
         keys, values = (torch.stack(each, 1) for each in zip(*(reading.found for reading in readings), strict=True))
         return Read(mean, mask, keys, values)
 
-    def look(self, x: Tensor, t: Tensor, told: Read) -> Tensor:
-        """As `forward`, told what `read` gave."""
+    def look(self, x: Tensor, t: Tensor, told: Read, *, blind: int | None = None) -> Tensor:
+        """As `forward`, told what `read` gave. blind: the number of a block that does without its attention."""
         frames = x.shape[2]
         h = self.embed(to_patches(x.to(self.embed.weight.dtype), self.config.patch)).unflatten(1, (frames, -1))
         time = self._time(t if t.ndim == 2 else t[:, None].expand(-1, frames), told.mean)  # (B, F, D)
         modulation, rope = self._modulation(time), self._rope(x)
         seen = F.pad(told.mask, (0, frames * h.shape[2]), value=True)[:, None, None]
-        for block, *found in zip(self.blocks, told.keys.unbind(1), told.values.unbind(1), strict=True):
-            h = block(h, modulation, rope, seen, Recalling(*found))
+        recalled = map(Recalling, told.keys.unbind(1), told.values.unbind(1))
+        for number, (block, found) in enumerate(zip(self.blocks, recalled, strict=True)):
+            h = block(h, modulation, rope, seen, found, attends=number != blind)
         shift, scale = self.head_modulation(time)[:, :, None].chunk(2, -1)
         h = self.head(modulated(h, shift, scale))  # (B, F, N, C P P)
         return from_patches(h.flatten(1, 2), x.shape, self.config.patch)

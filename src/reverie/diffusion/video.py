@@ -8,21 +8,22 @@ B batch, C channels, F frames, H x W picture in model space, R rows of a conditi
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from reverie.diffusion.family import PATH, Diffusion, denoise, read, spread_times
 from reverie.diffusion.generate import Drawing, generate
-from reverie.diffusion.guidance import Condition
+from reverie.diffusion.guidance import Condition, Weaker
 from reverie.diffusion.model import Denoiser, Read
 from reverie.diffusion.schedules import shift, shifted
 from reverie.types import Step, VideoRequest
 
 SHIFT = 3.0  # of the odds of t: frames are alike, so it takes more noise to hide a clip than a picture
 GIVEN = ((0, 0), (0, 0), (0, 0), (1, 0), (1, 0), (4, 0), (1, 1))  # frames at beginning and end, as often as each other
+AWAY, EARLY = 1.0, (0.75, 1.0)  # how far to go from what one block less makes of it, and at which times
 TURN = 5  # frames that a clip which loops is turned by from look to look; prime to all usual numbers of frames
 
 
@@ -61,21 +62,25 @@ class VideoDiffusion(Diffusion):
         request: VideoRequest,  # type: ignore[override]
         shape: tuple[int, ...],
     ) -> Iterator[Step]:
-        """Makes one clip, see `diffusion.generate.generate`; the condition's mask is 0 at given frames."""
+        """Makes one clip, see `diffusion.generate.generate`; the condition's mask is 0 at given frames.
+
+        While a clip takes form, guidance also goes away from what the network makes of it when patches and frames see
+        less of each other, as the last block but one does without attention (arXiv:2411.18664, section 4).
+        """
         device = model.embed.weight.device
         known = condition.to(device)
-        turns = itertools.count(0, TURN)
+        turns = dict[float, int]()  # the same for all that is looked at at a time
 
-        def look(x: Tensor, t: Tensor, told: Condition) -> Tensor:
+        def look(x: Tensor, t: Tensor, told: Condition, blind: int | None = None) -> Tensor:
             times = t.to(device, torch.float32).expand(len(x), x.shape[2])
             if known.init is not None and known.mask is not None:
                 x, times = torch.lerp(known.init, x, known.mask), times * known.mask.flatten()
-            if not request.loop:
-                return denoise(model.look, x, times, Read(*told))
-            turn = next(turns) % x.shape[2]
-            return denoise(model.look, x.roll(turn, 2), times, Read(*told)).roll(-turn, 2)
+            turn = turns.setdefault(float(t), TURN * len(turns)) % x.shape[2] if request.loop else 0
+            return denoise(partial(model.look, blind=blind), x.roll(turn, 2), times, Read(*told)).roll(-turn, 2)
 
-        return generate(look, read(model, condition), request, shape, path=PATH, schedule=schedule, device=device)
+        weaker = Weaker(partial(look, blind=max(0, model.config.depth - 2)), AWAY, EARLY)
+        told = read(model, condition)
+        return generate(look, told, request, shape, path=PATH, schedule=schedule, weaker=weaker, device=device)
 
 
 def schedule(steps: int, start: float) -> Tensor:

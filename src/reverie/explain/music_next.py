@@ -19,8 +19,6 @@ from reverie.explain.exhibit import Prompt, Shown, maker
 from reverie.explain.reading import candidates, percent, quoted
 from reverie.explain.sampling import drawn_shares
 from reverie.explain.tunes import Heard, composes, heard
-from reverie.lm.generate import Prompt as Written
-from reverie.lm.generate import guided
 from reverie.modalities.music import Bars
 from reverie.notation import words
 from reverie.notation.words import Follower
@@ -85,10 +83,12 @@ def music_next(
 def _logits(model: Model, tune: Heard, guidance: float) -> tuple[Tensor, Tensor]:
     """The logits after every word, and those that guidance by the key makes of them: (T, V) float32 each."""
     head = tune.wanted if tune.composed else {"key": tune.tune.key.tonic, "mode": tune.tune.key.mode}
-    told = Written(tuple(tune.tokens[0].tolist()), against=model.medium.vocabulary.in_neighbours(head))
-    hidden = model.core.hidden(torch.tensor(told.rows(told.tokens), device=tune.tokens.device))  # (R, T, D)
+    guide = model.medium.vocabulary.guide(head, guidance)
+    hidden = model.core.hidden(
+        torch.tensor(guide.rows(tune.tokens[0].tolist()), device=tune.tokens.device)
+    )  # (R, T, D)
     logits = torch.cat([model.core.logits(rows) for rows in hidden.split(64, 1)], 1).cpu()  # (R, T, V)
-    return logits[0], guided(logits, guidance)
+    return logits[0], guide(logits)
 
 
 def _rule(model: Model, tune: Heard, place: int) -> Bars:

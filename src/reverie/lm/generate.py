@@ -24,21 +24,48 @@ CHUNK_TOKENS = 512  # a prompt is read in pieces of this size: bounded memory, a
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """What a decoder conditions on: the token ids to continue, the ids that end a text, and what the text must fit.
+class Guide:
+    """Leads a text away from what would follow if it were told otherwise: arXiv:2306.17806, eq. 7.
 
-    against: token -> another in its place; the text goes away from what would follow if it had those, see `guided`.
+    others: each has tokens, and what stands in their place when it is told so. scale: 1 is no guidance. groups: (V,) of
+    each token, from 0; how likely each group is stays as it was.
+    """
+
+    others: tuple[Mapping[int, int], ...] = ()
+    scale: float = 1.0
+    groups: Tensor | None = None
+
+    def rows(self, tokens: Sequence[int]) -> list[list[int]]:
+        """Tokens, and the same as each of the others is told them: (R, T)."""
+        return [[other.get(token, token) for token in tokens] for other in ({}, *self.others)]
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Logits (R, ..., V) -> (..., V): beyond what the first row says, away from the mean of the others."""
+        if len(logits) == 1:
+            return logits[0]
+        sure = logits.log_softmax(-1)
+        beyond = torch.lerp(sure[1:].mean(0), sure[0], self.scale)
+        return (
+            beyond if self.groups is None else beyond + (_shares(sure[0], self.groups) - _shares(beyond, self.groups))
+        )
+
+
+def _shares(logits: Tensor, groups: Tensor) -> Tensor:
+    """For each token the logarithm of how likely its group is: (..., V)."""
+    chances, groups = logits.softmax(-1), groups.expand_as(logits)
+    return torch.zeros_like(chances).scatter_add(-1, groups, chances).gather(-1, groups).log()
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a decoder conditions on: the token ids to continue, and the ids that end a text; what leads it, and what it
+    must fit.
     """
 
     tokens: tuple[int, ...]
     eos: frozenset[int] = frozenset()
     rule: AnyText = field(default_factory=AnyText)
-    against: tuple[Mapping[int, int], ...] = ()
-    guidance: float = 1.0
-
-    def rows(self, tokens: Sequence[int]) -> list[list[int]]:
-        """Tokens, and the same as each of `against` has them: (R, T)."""
-        return [[other.get(token, token) for token in tokens] for other in ({}, *self.against)]
+    guide: Guide = field(default_factory=Guide)
 
 
 @torch.inference_mode()
@@ -73,17 +100,6 @@ def fit(tokens: Sequence[int], context: int, *, slide: bool) -> list[int]:
             "shorten it, or let the beginning be forgotten with --slide (slide=True)."
         )
     return list(tokens[-(context // 2) :])
-
-
-def guided(logits: Tensor, guidance: float) -> Tensor:
-    """Logits (R, ..., V) -> (..., V): what the first row says, and past it, away from the mean of the others.
-
-    Classifier-free guidance, arXiv:2306.17806, eq. 7. guidance: 1 is the first row alone.
-    """
-    if len(logits) == 1:
-        return logits[0]
-    sure = logits.log_softmax(-1)
-    return torch.lerp(sure[1:].mean(0), sure[0], guidance)
 
 
 @dataclass(frozen=True)
@@ -164,7 +180,7 @@ def _write(context: int, condition: Prompt, request: LMRequest, shape: tuple[int
     total = shape[0] if request.slide else min(shape[0], context - len(prompt))
     cache, said = yield from _reading(condition, prompt, len(condition.tokens) - len(prompt), total)
     while True:
-        logits = adjust(guided(said, condition.guidance), prompt, written, request)
+        logits = adjust(condition.guide(said), prompt, written, request)
         token = condition.rule.take(choose(condition.rule.allow(logits), request, rng), total - len(written))
         ended = token in condition.eos
         if not ended:
@@ -179,7 +195,7 @@ def _write(context: int, condition: Prompt, request: LMRequest, shape: tuple[int
             kept = [*prompt, *written][-(context // 2) :]
             cache, said = yield from _reading(condition, kept, context + 1 - len(kept), total, written)
         else:
-            said = yield Forward(condition.rows([token]), cache)
+            said = yield Forward(condition.guide.rows([token]), cache)
 
 
 def _reading(
@@ -190,7 +206,7 @@ def _reading(
     for start in range(0, len(tokens), CHUNK_TOKENS):
         info = {"phase": "prompt", "read_tokens": start, "prompt_tokens": len(tokens), "dropped_tokens": dropped}
         yield Step(len(written), total, cache, tuple(written), info)
-        said = yield Forward(condition.rows(tokens[start : start + CHUNK_TOKENS]), cache)
+        said = yield Forward(condition.guide.rows(tokens[start : start + CHUNK_TOKENS]), cache)
     return cache, said
 
 

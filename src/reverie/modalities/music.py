@@ -21,7 +21,7 @@ from reverie.data import tunes
 from reverie.lm.chat import ChatTemplate
 from reverie.lm.constrain import AnyText
 from reverie.lm.family import Autoregressive
-from reverie.lm.generate import Prompt
+from reverie.lm.generate import Guide, Prompt
 from reverie.lm.model import DecoderConfig, small_decoder
 from reverie.lm.tokenizer import TextStream, Tokenizer, byte_pairs
 from reverie.notation import abc, plan, words
@@ -49,8 +49,8 @@ class MusicRequest(LMRequest):
 
     prompt: free words ("a lively jig in D major"). key, metre, rhythm, bars, tempo_bpm count more than the words.
     begin: a tune in ABC to go on from. free: let the model write what it wants, whether or not the bars add up.
-    guidance: how far to go beyond what the key alone would give, away from the keys that it may be taken for; 1 is not
-    at all, arXiv:2306.17806. It acts where key and mode are asked for.
+    guidance: how far the choice of pitches goes beyond what the key alone would give, away from the keys that it may be
+    taken for; 1 is not at all, arXiv:2306.17806. It acts where key and mode are asked for.
     """
 
     prompt: str
@@ -152,8 +152,8 @@ class Music:
         tokens = [*self.tokenizer.encode_control(BEGIN)]
         if request.begun is not None:
             tokens += rule.begin(words.opening(wanted, request.begun))
-        against = self.vocabulary.in_neighbours(wanted) if request.guidance != 1 else ()
-        return Prompt(tuple(tokens), self.tokenizer.eos_ids, rule, against, request.guidance)
+        guide = self.vocabulary.guide(wanted, request.guidance)
+        return Prompt(tuple(tokens), self.tokenizer.eos_ids, rule, guide)
 
     def _wanted(self, told: Plan, begun: Tune | None) -> tuple[dict[str, str], int | None]:
         """Words of the head that must come, and how many bars there are to be."""
@@ -264,17 +264,22 @@ class Vocabulary:
         ]
         self.finish = min(tokenizer.eos_ids, default=0)
 
-    def in_neighbours(self, head: Mapping[str, str]) -> tuple[Mapping[int, int], ...]:
-        """For each neighbour of the key in a head: the words of the head -> those that tell of the neighbour."""
-        if not {"key", "mode"} <= head.keys():
-            return ()
+    def guide(self, head: Mapping[str, str], scale: float) -> Guide:
+        """Away from the neighbours of the key in a head. It chooses among pitches of a length, and no more."""
+        if scale == 1 or not {"key", "mode"} <= head.keys():
+            return Guide()
+        groups = torch.arange(self.size)
+        for alike in self.notes.values():
+            groups[alike] = min(alike)
+        return Guide(tuple(self._in_neighbours(head)), scale, groups)
+
+    def _in_neighbours(self, head: Mapping[str, str]) -> Iterator[Mapping[int, int]]:
+        """For each neighbour of the key: the words of the head -> those that tell of the neighbour."""
         others = ({"key": key.tonic, "mode": key.mode} for key in neighbours(Key(head["key"], head["mode"])))
-        told = ({f"{name}={head[name]}": f"{name}={value}" for name, value in other.items()} for other in others)
-        return tuple(
-            {self.ids[word]: self.ids[other] for word, other in each.items()}
-            for each in told
-            if {*each.keys(), *each.values()} <= self.ids.keys()
-        )
+        for other in others:
+            told = {f"{name}={head[name]}": f"{name}={value}" for name, value in other.items()}
+            if {*told.keys(), *told.values()} <= self.ids.keys():
+                yield {self.ids[word]: self.ids[instead] for word, instead in told.items()}
 
 
 @dataclass
