@@ -163,6 +163,8 @@ def test_guidance_within_groups_leaves_each_group_as_likely_as_it_was() -> None:
         close(led[:, own].sum(-1), plain[:, own].sum(-1))
         close(led[:, own] / led[:, own].sum(-1, keepdim=True), free[:, own] / free[:, own].sum(-1, keepdim=True))
     assert not torch.allclose(led, plain, atol=1e-2)
+    hopeless = logits.masked_fill(groups == 4, -1e4)
+    assert Guide(({}, {}), 100.0, groups)(hopeless).isfinite().all()
 
 
 def test_an_end_token_ends_and_is_not_part_of_the_text() -> None:

@@ -45,22 +45,21 @@ class Guide:
             return logits[0]
         sure = logits.log_softmax(-1)
         beyond = torch.lerp(sure[1:].mean(0), sure[0], self.scale)
-        return (
-            beyond if self.groups is None else beyond + (_shares(sure[0], self.groups) - _shares(beyond, self.groups))
-        )
+        if self.groups is None:
+            return beyond
+        return beyond + (_shares(sure[0], self.groups) - _shares(beyond, self.groups))
 
 
 def _shares(logits: Tensor, groups: Tensor) -> Tensor:
     """For each token the logarithm of how likely its group is: (..., V)."""
     chances, groups = logits.softmax(-1), groups.expand_as(logits)
-    return torch.zeros_like(chances).scatter_add(-1, groups, chances).gather(-1, groups).log()
+    shares = torch.zeros_like(chances).scatter_add(-1, groups, chances).gather(-1, groups)
+    return shares.clamp_min(torch.finfo(shares.dtype).tiny).log()
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What a decoder conditions on: the token ids to continue, and the ids that end a text; what leads it, and what it
-    must fit.
-    """
+    """What a decoder conditions on: the ids to continue, those that end a text, what leads it, and what it must fit."""
 
     tokens: tuple[int, ...]
     eos: frozenset[int] = frozenset()
