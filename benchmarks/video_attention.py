@@ -60,14 +60,17 @@ class FactorisedBlock(DenoiserBlock):
         if self.looks_through:
             self.through = Attention(config.width, heads, heads, config.width // heads, qk_norm_eps=EPS)
 
-    def forward(self, x: Tensor, time: Tensor, rope: Any, mask: Tensor, memory: Memory) -> Tensor:
+    def forward(
+        self, x: Tensor, time: Tensor, rope: Any, mask: Tensor, memory: Memory, *, attends: bool = True
+    ) -> Tensor:
         """As `DenoiserBlock`; rope: within frames, and through them. Of the prompt, which has no frames: None."""
         parts = (time + self.modulation).to(x.dtype)[:, :, :, None].unbind(2)
         within, through = (None, None) if rope is None else rope
         alone = mask[..., : mask.shape[-1] - (x.shape[1] - 1) * x.shape[2]]  # the words and one frame
-        seen = self.attention(modulated(x, *parts[:2]).flatten(0, 1), within, alone, memory=memory)
-        x = torch.addcmul(x, parts[2], seen.view_as(x))
-        if through is not None and self.looks_through:
+        if attends:
+            seen = self.attention(modulated(x, *parts[:2]).flatten(0, 1), within, alone, memory=memory)
+            x = torch.addcmul(x, parts[2], seen.view_as(x))
+        if attends and through is not None and self.looks_through:
             tracks = modulated(x, *parts[6:8]).transpose(1, 2)  # (B, N, F, D)
             met = self.through(tracks.flatten(0, 1), through).view_as(tracks).transpose(1, 2)
             x = torch.addcmul(x, parts[8], met)
@@ -91,14 +94,14 @@ class Factorised(Denoiser):
         kinds = (self.kinds[layer % len(self.kinds)] for layer in range(config.depth))
         self.blocks = torch.nn.ModuleList(kind(config) for kind in kinds)
 
-    def look(self, x: Tensor, t: Tensor, told: Read) -> Tensor:
+    def look(self, x: Tensor, t: Tensor, told: Read, *, blind: int | None = None) -> Tensor:
         """As `Denoiser`."""
         numbers = torch.arange(x.shape[2], device=x.device)
         cos, sin = rope_table(numbers, rope_frequencies(self._head_width, ROPE_THETA).to(x.device))
         self._through, frames = (cos.to(self.embed.weight.dtype), sin.to(self.embed.weight.dtype)), x.shape[2]
         keys, values = (part.repeat_interleave(frames, 0) for part in (told.keys, told.values))
         mask = told.mask.repeat_interleave(frames, 0)
-        return super().look(x, t, Read(told.mean, mask, keys, values))
+        return super().look(x, t, Read(told.mean, mask, keys, values), blind=blind)
 
     def _rope(self, x: Tensor) -> Any:
         return super()._rope(x[:, :, :1]), self._through

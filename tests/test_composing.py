@@ -103,8 +103,8 @@ def test_options_count_more_than_words(model: Model) -> None:
 def test_a_tune_goes_away_from_the_keys_that_it_may_be_taken_for(model: Model) -> None:
     def against(prompt: str, **settings: Any) -> list[dict[str, str]]:
         medium = model.medium
-        texts, prompt = medium.vocabulary.texts, medium.condition(medium.request(prompt, **settings))
-        return [{texts[one]: texts[other] for one, other in each.items()} for each in prompt.guide.others]
+        texts, guide = medium.vocabulary.texts, medium.condition(medium.request(prompt, **settings)).guide
+        return [{texts[one]: texts[other] for one, other in each.items()} for each in guide.others]
 
     dominant, relative = against("a jig in D")
     assert dominant == {"key=D": "key=A", "mode=major": "mode=major"}
