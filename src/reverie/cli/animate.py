@@ -24,7 +24,7 @@ from reverie.cli.making import (
     tell,
     write,
 )
-from reverie.cli.options import about, read_bytes, spread
+from reverie.cli.options import read_as, spread
 from reverie.types import Step, VideoRequest
 
 if TYPE_CHECKING:
@@ -114,9 +114,7 @@ def begun(file: Path, size_px: int, fps: int | None) -> tuple[Clip, int]:
     """The clip that is gone on from, so large, and its frames a second: fps, or its own, if they are few enough."""
     from reverie import moving
 
-    data = read_bytes(file)
-    with about(file):
-        clip, own = moving.read_clip(data, size_px)
+    clip, own = read_as(file, lambda data: moving.read_clip(data, size_px))
     if fps is None:
         fps = max(1, round(own)) if own <= MOST_OWN_FPS + 0.5 else VideoRequest.fps
     return clip if round(own) == fps else moving.resampled(clip, own, fps), fps

@@ -20,16 +20,8 @@ if TYPE_CHECKING:
     from reverie.engine import Model
 
 SETTINGS = (
-    "seed",
-    "temperature",
-    "guidance",
-    "key",
-    "metre",
-    "rhythm",
-    "bars",
-    "tempo_bpm",
-    "free",
-)  # that are options too
+    "seed", "temperature", "guidance", "key", "metre", "rhythm", "bars", "tempo_bpm", "free",
+)  # that are options too  # fmt: skip
 PART_ENDS = (":|", "||", "|]")
 
 PromptArgument = Annotated[

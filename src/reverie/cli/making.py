@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from reverie.cli.feedback import note, note_made
-from reverie.cli.options import Offline, about, piped, read_bytes
+from reverie.cli.options import Offline, piped, read_as
 from reverie.hub import files
 from reverie.hub.paths import shown_name
 
@@ -65,9 +65,7 @@ def asked(
     if options.again is not None:
         from reverie import records
 
-        data = read_bytes(options.again)
-        with about(options.again):
-            record, told, told_settings = recall(data, options, settings)
+        record, told, told_settings = read_as(options.again, lambda data: recall(data, options, settings))
         settings = told_settings | settings
         prompt, name = told if prompt is None else prompt, records.model_of(record) if name is None else name
     prompt = piped() if prompt is None else prompt
@@ -87,9 +85,7 @@ def read_image(file: Path) -> Picture:
     """The picture in a file."""
     from reverie.media import read_picture
 
-    data = read_bytes(file)
-    with about(file):
-        return read_picture(data)
+    return read_as(file, read_picture)
 
 
 def named(output: Path | None, prompt: str, seed: int, suffix: str) -> Path:

@@ -6,17 +6,17 @@ import functools
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, get_type_hints
+from typing import Annotated, Any, BinaryIO, TypeVar, get_type_hints
 
 import typer
 
 from reverie.types import ReverieError
 
 MOST_BYTES = 50_000_000  # of a text: tokens take many times as much memory
+T = TypeVar("T")
 
 Offline = Annotated[bool, typer.Option("--offline", help="Never use the network.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -109,15 +109,6 @@ def read_text(file: Path) -> str:
         raise ReverieError(f"Cannot read {file}: {error.strerror}.") from error
 
 
-@contextmanager
-def about(file: Path) -> Iterator[None]:
-    """Mistakes that are found within say which file they are in."""
-    try:
-        yield
-    except ReverieError as error:
-        raise ReverieError(f"{file}: {error}") from error
-
-
 def read_bytes(file: Path) -> bytes:
     """What a file holds."""
     try:
@@ -128,6 +119,15 @@ def read_bytes(file: Path) -> bytes:
     if len(data) > MOST_BYTES:
         raise ReverieError(f"{file} has more than {MOST_BYTES:,} bytes: give a smaller file.")
     return data
+
+
+def read_as(file: Path, parse: Callable[[bytes], T]) -> T:
+    """What `parse` makes of what a file holds; its mistakes say which file they are in."""
+    data = read_bytes(file)
+    try:
+        return parse(data)
+    except ReverieError as error:
+        raise ReverieError(f"{file}: {error}") from error
 
 
 def _text(stream: BinaryIO, where: str) -> str:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 ORDER = 2  # of the Markov chain: how many words it remembers; more cost more bits
 MOST_WORDS = 500
 START = ""  # before the first word
-MINOR_THIRD = {"minor", "dorian", "phrygian", "locrian"}
 FINAL = 0.1  # what the last note is worth when a key is heard: of 0, 0.05, 0.1, 0.2 the best on real tunes
 ANY_WORD = 1 / 500  # of a word that was never heard
 
@@ -173,7 +172,7 @@ def heard_as(tune: Tune, reference: Reference) -> Key:
 
 def _is_heard(heard: Key, asked: Key) -> bool:
     """Whether it has the tonic that was asked for, and its third."""
-    return heard.pitch_class == asked.pitch_class and (heard.mode in MINOR_THIRD) == (asked.mode in MINOR_THIRD)
+    return heard.pitch_class == asked.pitch_class and heard.has_minor_third == asked.has_minor_third
 
 
 def _is_in(tune: Tune, like: Tune) -> bool:

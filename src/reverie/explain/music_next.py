@@ -19,7 +19,7 @@ from reverie.explain.exhibit import Prompt, Shown, maker
 from reverie.explain.reading import candidates, percent, quoted
 from reverie.explain.sampling import drawn_shares
 from reverie.explain.tunes import Heard, composes, heard
-from reverie.modalities.music import Bars
+from reverie.modalities.music import Bars, MusicRequest
 from reverie.notation import words
 from reverie.notation.words import Follower
 from reverie.types import ReverieError
@@ -42,9 +42,9 @@ def music_next(
     prompt: Prompt,
     *,
     place: int | None = None,
-    temperature: float = 0.85,
-    min_p: float = 0.03,
-    guidance: float = 1.5,
+    temperature: float = MusicRequest.temperature,
+    min_p: float = MusicRequest.min_p,
+    guidance: float = MusicRequest.guidance,
     seed: int = 0,
 ) -> Shown:
     """The chances of every word at one place of a tune, before the rule of bars and after it.
@@ -82,11 +82,13 @@ def music_next(
 @torch.inference_mode()
 def _logits(model: Model, tune: Heard, guidance: float) -> tuple[Tensor, Tensor]:
     """The logits after every word, and those that guidance by the key makes of them: (T, V) float32 each."""
-    head = tune.wanted if tune.composed else {"key": tune.tune.key.tonic, "mode": tune.tune.key.mode}
+    head = tune.wanted
+    if not tune.composed:
+        key = tune.tune.key
+        head = {"key": key.tonic, "mode": key.mode}
     guide = model.medium.vocabulary.guide(head, guidance)
-    hidden = model.core.hidden(
-        torch.tensor(guide.rows(tune.tokens[0].tolist()), device=tune.tokens.device)
-    )  # (R, T, D)
+    rows = torch.tensor(guide.rows(tune.tokens[0].tolist()), device=tune.tokens.device)
+    hidden = model.core.hidden(rows)  # (R, T, D)
     logits = torch.cat([model.core.logits(rows) for rows in hidden.split(64, 1)], 1).cpu()  # (R, T, V)
     return logits[0], guide(logits)
 

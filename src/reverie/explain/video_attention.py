@@ -64,7 +64,7 @@ def video_attention(
     frames: int = 16,
     seed: int = 0,
     steps: int = STEPS,
-    guidance: float = 3.0,
+    guidance: float = VideoRequest.guidance,
 ) -> Shown:
     """Where the patches of a frame looked while a clip was made: at every patch of every frame, and at the words.
 

@@ -15,7 +15,7 @@ from reverie.diffusion.video import schedule
 from reverie.engine import Model
 from reverie.explain.clips import STEPS, animates, clip_request, correlation, frame_urls, kept_film, mean
 from reverie.explain.exhibit import Shown, maker
-from reverie.types import SAMPLERS, Step
+from reverie.types import SAMPLERS, Step, VideoRequest
 
 MOST_SHOWN = 5  # steps whose frames are all shown
 FRAME_PX = 64  # of each of these
@@ -38,7 +38,7 @@ def video_denoising(
     frames: int = 16,
     seed: int = 0,
     steps: int = STEPS,
-    guidance: float = 3.0,
+    guidance: float = VideoRequest.guidance,
     sampler: str = "dpmpp_2m",
 ) -> Shown:
     """Every step of a clip. frames, seed, steps, guidance, sampler: as for animating.

@@ -13,6 +13,7 @@ from reverie.explain.clips import STEPS, animates, clip_request, finished_clip, 
 from reverie.explain.exhibit import Shown, maker
 from reverie.explain.pictures import distance
 from reverie.explain.reading import percent
+from reverie.types import VideoRequest
 
 
 @maker(
@@ -24,7 +25,13 @@ from reverie.explain.reading import percent
     medium="video",
 )
 def video_given(
-    model: Model, prompt: str, *, frames: int = 16, seed: int = 0, steps: int = STEPS, guidance: float = 3.0
+    model: Model,
+    prompt: str,
+    *,
+    frames: int = 16,
+    seed: int = 0,
+    steps: int = STEPS,
+    guidance: float = VideoRequest.guidance,
 ) -> Shown:
     """A clip, and three more from other noise: with nothing given, with its first frame, with its first and its last.
 

@@ -21,6 +21,7 @@ from reverie.explain.inside import checked_layer
 from reverie.explain.pictures import distance
 from reverie.explain.reading import percent
 from reverie.explain.video_attention import patches_in_row
+from reverie.types import VideoRequest
 
 
 @maker(
@@ -40,7 +41,7 @@ def video_together(
     frames: int = 16,
     seed: int = 0,
     steps: int = STEPS,
-    guidance: float = 3.0,
+    guidance: float = VideoRequest.guidance,
 ) -> Shown:
     """A clip, and the same noise again where no patch may look at other frames; nothing else is changed.
 

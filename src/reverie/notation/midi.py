@@ -27,7 +27,6 @@ _SHARPS = {
     "major": "Cb Gb Db Ab Eb Bb F C G D A E B F# C#",
     "minor": "Abm Ebm Bbm Fm Cm Gm Dm Am Em Bm F#m C#m G#m D#m A#m",
 }
-_MINOR = ("minor", "dorian", "phrygian", "locrian")
 
 
 def to_midi(
@@ -97,7 +96,7 @@ def _time(metre: Metre) -> Any:
 
 def _signature(key: Key) -> str:
     """A MIDI file knows major and minor alone: the other modes are given as the one with their third."""
-    mode = "minor" if key.mode in _MINOR else "major"
+    mode = "minor" if key.has_minor_third else "major"
     return _SHARPS[mode].split()[min(max(key.sharps, -7), 7) + 7]
 
 

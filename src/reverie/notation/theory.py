@@ -58,13 +58,18 @@ class Key:
         """Pitch classes, from the tonic up."""
         return tuple((self.pitch_class + step) % 12 for step in SCALES[self.mode])
 
+    @property
+    def has_minor_third(self) -> bool:
+        """Whether it sounds like minor rather than major."""
+        return 3 in SCALES[self.mode]
+
     def __str__(self) -> str:
         return f"{self.tonic} {self.mode}"
 
 
 def neighbours(key: Key) -> tuple[Key, Key]:
     """The keys that a tune in this one is most often taken for: the dominant's, and the relative minor or major."""
-    relative = (3, "major") if 3 in SCALES[key.mode] else (9, "minor")
+    relative = (3, "major") if key.has_minor_third else (9, "minor")
     found = ((7, key.mode), relative)
     dominant, other = (at_pitch_class((key.pitch_class + above) % 12, mode) for above, mode in found)
     return dominant, other
