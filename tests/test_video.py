@@ -89,6 +89,26 @@ def test_given_frames_stay_and_the_others_depend_on_them() -> None:
     assert (made(model, request, condition(-init, mask))[:, :, 1] - clip[:, :, 1]).abs().max() > 1e-2
 
 
+def test_guidance_goes_towards_given_frames() -> None:
+    """With the empty prompt wanted and unwanted, all that guidance can go towards is what is given."""
+    model, init = model_of(CLIPS), torch.randn(1, 3, 4, 8, 8, generator=torch.Generator().manual_seed(2))
+    _, _, prompt, _ = inputs(batch=1)
+    nothing = torch.zeros_like(prompt), torch.zeros(1, 5, dtype=torch.bool)
+    mask = (~given(4, 1, 0)).float().view(1, 1, -1, 1, 1)
+
+    def gone(told: Drawing, guidance: float) -> Tensor:
+        clips = [
+            made(model, VideoRequest("x", frames=4, steps=1, seed=1, guidance=each), told)[:, :, 1:]
+            for each in (0.0, guidance)
+        ]
+        return clips[1] - clips[0]
+
+    assert gone(Drawing(nothing, nothing), 1.5).abs().max() < 1e-4
+    once = gone(Drawing(nothing, nothing, init, mask), 0.5)
+    assert once.abs().max() > 1e-2
+    assert torch.allclose(gone(Drawing(nothing, nothing, init, mask), 1.5), 3 * once, atol=1e-4)
+
+
 class Ramp(Denoiser):
     """Finds each frame a little brighter than the one before it."""
 

@@ -8,13 +8,14 @@ B batch, C channels, F frames, H x W picture in model space, R rows of a conditi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from reverie.diffusion.family import PATH, Diffusion, denoise, read, spread_times
+from reverie.diffusion.family import PATH, Diffusion, denoise, of_frames, read, spread_times
 from reverie.diffusion.generate import Drawing, generate
 from reverie.diffusion.guidance import Condition, Weaker
 from reverie.diffusion.model import Denoiser, Read
@@ -67,20 +68,41 @@ class VideoDiffusion(Diffusion):
         While a clip takes form, guidance also goes away from what the network makes of it when patches and frames see
         less of each other, as the last block but one does without attention (arXiv:2411.18664, section 4).
         """
-        device = model.embed.weight.device
-        known = condition.to(device)
-        turns = dict[float, int]()  # the same for all that is looked at at a time
-
-        def look(x: Tensor, t: Tensor, told: Condition, blind: int | None = None) -> Tensor:
-            times = t.to(device, torch.float32).expand(len(x), x.shape[2])
-            if known.init is not None and known.mask is not None:
-                x, times = torch.lerp(known.init, x, known.mask), times * known.mask.flatten()
-            turn = turns.setdefault(float(t), TURN * len(turns)) % x.shape[2] if request.loop else 0
-            return denoise(partial(model.look, blind=blind), x.roll(turn, 2), times, Read(*told)).roll(-turn, 2)
-
+        look = looking(model, condition, loop=request.loop)
         weaker = Weaker(partial(look, blind=max(0, model.config.depth - 2)), AWAY, EARLY)
-        told = read(model, condition)
-        return generate(look, told, request, shape, path=PATH, schedule=schedule, weaker=weaker, device=device)
+        device = model.embed.weight.device
+        said = told(model, condition, request.frames)
+        return generate(look, said, request, shape, path=PATH, schedule=schedule, weaker=weaker, device=device)
+
+
+def told(model: Denoiser, condition: Drawing, frames: int) -> Drawing:
+    """The condition as `looking` has it: prompts as the model has read them, and which frames are to be made (1, F).
+
+    What is not wanted is told of no given frame: so guidance goes towards those, too (arXiv:2211.09800, eq. 3).
+    """
+    said, all_of_them = read(model, condition), torch.ones(1, frames, device=model.embed.weight.device)
+    to_make = all_of_them if condition.mask is None else condition.mask.to(all_of_them).view(1, -1)
+    return replace(said, prompt=(*said.prompt, to_make), negative=(*said.negative, all_of_them))
+
+
+def looking(model: Denoiser, condition: Drawing, *, loop: bool = False) -> Callable[..., Tensor]:
+    """(x, t, what it is `told`, blind) -> the clean clip that the model sees in x, given frames being as given.
+
+    loop: the clip is turned from time to time, so that every frame has been at every place.
+    """
+    device = model.embed.weight.device
+    init = condition.to(device).init
+    turns = dict[float, int]()  # the same for all that is looked at at a time
+
+    def look(x: Tensor, t: Tensor, said: Condition, blind: int | None = None) -> Tensor:
+        *prompt, to_make = said
+        times = t.to(device, torch.float32) * to_make
+        x = x if init is None else torch.lerp(init, x, of_frames(to_make))
+        turn = turns.setdefault(float(t), TURN * len(turns)) % x.shape[2] if loop else 0
+        turned = denoise(partial(model.look, blind=blind), x.roll(turn, 2), times.roll(turn, 1), Read(*prompt))
+        return turned.roll(-turn, 2)
+
+    return look
 
 
 def schedule(steps: int, start: float) -> Tensor:

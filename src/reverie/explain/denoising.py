@@ -11,7 +11,7 @@ from reverie.explain.exhibit import Shown, maker
 from reverie.explain.pictures import data_url, distance, draws, request_of, walk
 from reverie.explain.reading import percent
 from reverie.media import Picture
-from reverie.types import SAMPLERS, Step
+from reverie.types import SAMPLERS, ImageRequest, Step
 
 SETTLED = 0.1  # of the way from the first guess to the last: what is left then is detail
 
@@ -25,7 +25,13 @@ SETTLED = 0.1  # of the way from the first guess to the last: what is left then 
     choices={"sampler": SAMPLERS},
 )
 def denoising(
-    model: Model, prompt: str, *, seed: int = 0, steps: int = 20, guidance: float = 4.0, sampler: str = "dpmpp_2m"
+    model: Model,
+    prompt: str,
+    *,
+    seed: int = 0,
+    steps: int = 20,
+    guidance: float = ImageRequest.guidance,
+    sampler: str = "dpmpp_2m",
 ) -> Shown:
     """Every step of a drawing. seed, steps, guidance, sampler: as for drawing.
 

@@ -18,7 +18,7 @@ from reverie.engine import Model
 from reverie.explain.exhibit import Shown, maker
 from reverie.explain.pictures import data_url, distance, draws, finished, noise_of, request_of
 from reverie.explain.reading import percent
-from reverie.types import ReverieError
+from reverie.types import ImageRequest, ReverieError
 
 MOST_PICTURES = 16
 
@@ -39,7 +39,7 @@ def walk_between(
     num: int = 7,
     seed: int = 0,
     steps: int = 20,
-    guidance: float = 4.0,
+    guidance: float = ImageRequest.guidance,
 ) -> Shown:
     """`num` pictures from `prompt` to the prompt `to`, from the noise of `seed` to that of `to_seed`.
 

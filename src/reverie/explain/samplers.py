@@ -33,7 +33,9 @@ LOOKS = {"heun": 2}  # times that a sampler asks the model in one step; the othe
     family="diffusion",
     when=draws,
 )
-def samplers(model: Model, prompt: str, *, seed: int = 0, looks: int = 10, guidance: float = 4.0) -> Shown:
+def samplers(
+    model: Model, prompt: str, *, seed: int = 0, looks: int = 10, guidance: float = ImageRequest.guidance
+) -> Shown:
     """Every sampler with every schedule, all from the same noise and with about `looks` looks of the model.
 
     data: drawings [{"sampler", "schedule", "steps", "picture", "distance": from the reference}], a sampler's three

@@ -10,7 +10,7 @@ from reverie.engine import Model
 from reverie.explain.exhibit import Shown, maker
 from reverie.explain.pictures import MOST_STEPS, data_url, distance, draws, numbers, request_of, variations
 from reverie.explain.reading import percent
-from reverie.types import ReverieError
+from reverie.types import ImageRequest, ReverieError
 
 MOST_SEEDS = 16
 NEAR = 0.02  # a distance that is hardly seen
@@ -18,7 +18,9 @@ STEPS = "1,2,4,8,16,50"
 
 
 @maker("seeds", title="Seeds", question="How different are pictures of one prompt?", family="diffusion", when=draws)
-def seeds(model: Model, prompt: str, *, num: int = 6, seed: int = 0, steps: int = 20, guidance: float = 4.0) -> Shown:
+def seeds(
+    model: Model, prompt: str, *, num: int = 6, seed: int = 0, steps: int = 20, guidance: float = ImageRequest.guidance
+) -> Shown:
     """One prompt with `num` seeds, from `seed` on.
 
     data: seeds [{"seed", "picture"}], mean_distance: of two of them, 0 to 1.
@@ -41,7 +43,9 @@ def seeds(model: Model, prompt: str, *, num: int = 6, seed: int = 0, steps: int 
 
 
 @maker("steps", title="Steps", question="How many steps does a picture need?", family="diffusion", when=draws)
-def steps(model: Model, prompt: str, *, values: str = STEPS, seed: int = 0, guidance: float = 4.0) -> Shown:
+def steps(
+    model: Model, prompt: str, *, values: str = STEPS, seed: int = 0, guidance: float = ImageRequest.guidance
+) -> Shown:
     """The same noise with each number of steps; how far each picture is from the one of most steps.
 
     values: numbers of steps with commas between. data: steps [{"steps", "picture", "distance"}], most_steps: that can

@@ -53,7 +53,7 @@ def words(
     head: int | None = None,
     seed: int = 0,
     steps: int = 12,
-    guidance: float = 4.0,
+    guidance: float = ImageRequest.guidance,
 ) -> Shown:
     """Attention from patches to words in every step, and the picture without each word.
 
