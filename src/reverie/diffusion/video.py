@@ -8,7 +8,7 @@ B batch, C channels, F frames, H x W picture in model space, R rows of a conditi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -68,41 +68,29 @@ class VideoDiffusion(Diffusion):
         While a clip takes form, guidance also goes away from what the network makes of it when patches and frames see
         less of each other, as the last block but one does without attention (arXiv:2411.18664, section 4).
         """
-        look = looking(model, condition, loop=request.loop)
-        weaker = Weaker(partial(look, blind=max(0, model.config.depth - 2)), AWAY, EARLY)
         device = model.embed.weight.device
-        said = told(model, condition, request.frames)
-        return generate(look, said, request, shape, path=PATH, schedule=schedule, weaker=weaker, device=device)
+        known = told(model, condition, request.frames).to(device)
+        turns = dict[float, int]()  # the same for all that is looked at at a time
+
+        def look(x: Tensor, t: Tensor, said: Condition, blind: int | None = None) -> Tensor:
+            *prompt, to_make = said
+            times = t.to(device, torch.float32) * to_make
+            x = x if known.init is None else torch.lerp(known.init, x, of_frames(to_make))
+            turn = turns.setdefault(float(t), TURN * len(turns)) % x.shape[2] if request.loop else 0
+            return denoise(partial(model.look, blind=blind), x.roll(turn, 2), times, Read(*prompt)).roll(-turn, 2)
+
+        weaker = Weaker(partial(look, blind=max(0, model.config.depth - 2)), AWAY, EARLY)
+        return generate(look, known, request, shape, path=PATH, schedule=schedule, weaker=weaker, device=device)
 
 
 def told(model: Denoiser, condition: Drawing, frames: int) -> Drawing:
-    """The condition as `looking` has it: prompts as the model has read them, and which frames are to be made (1, F).
+    """The condition with its prompts as the model has read them, each with which frames are to be made (1, F): 1 or 0.
 
     What is not wanted is told of no given frame: so guidance goes towards those, too (arXiv:2211.09800, eq. 3).
     """
     said, all_of_them = read(model, condition), torch.ones(1, frames, device=model.embed.weight.device)
     to_make = all_of_them if condition.mask is None else condition.mask.to(all_of_them).view(1, -1)
     return replace(said, prompt=(*said.prompt, to_make), negative=(*said.negative, all_of_them))
-
-
-def looking(model: Denoiser, condition: Drawing, *, loop: bool = False) -> Callable[..., Tensor]:
-    """(x, t, what it is `told`, blind) -> the clean clip that the model sees in x, given frames being as given.
-
-    loop: the clip is turned from time to time, so that every frame has been at every place.
-    """
-    device = model.embed.weight.device
-    init = condition.to(device).init
-    turns = dict[float, int]()  # the same for all that is looked at at a time
-
-    def look(x: Tensor, t: Tensor, said: Condition, blind: int | None = None) -> Tensor:
-        *prompt, to_make = said
-        times = t.to(device, torch.float32) * to_make
-        x = x if init is None else torch.lerp(init, x, of_frames(to_make))
-        turn = turns.setdefault(float(t), TURN * len(turns)) % x.shape[2] if loop else 0
-        turned = denoise(partial(model.look, blind=blind), x.roll(turn, 2), times.roll(turn, 1), Read(*prompt))
-        return turned.roll(-turn, 2)
-
-    return look
 
 
 def schedule(steps: int, start: float) -> Tensor:

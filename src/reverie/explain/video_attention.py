@@ -15,12 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reverie.diffusion.video import looking, schedule, told
+from reverie.diffusion.family import read
+from reverie.diffusion.video import schedule
 from reverie.engine import Model
 from reverie.explain.capture import capture
 from reverie.explain.clips import STEPS, animates, clip_request, frame_urls, kept_film, mean
 from reverie.explain.exhibit import Shown, maker
 from reverie.explain.inside import WEIGHTS, checked_head, checked_layer
+from reverie.explain.pictures import denoiser
 from reverie.explain.reading import percent
 from reverie.types import ReverieError, Step, VideoRequest
 
@@ -129,11 +131,10 @@ def _chosen(model: Model, layer: int | None, head: int | None) -> tuple[slice, s
 @torch.inference_mode()
 def _look(model: Model, request: VideoRequest, step: Step, frame: int, one: tuple[slice, slice]) -> Looks:
     """One look at the noisy state of a step, as the prompt alone has it made."""
-    condition = model.medium.condition(request)
-    wanted = told(model.core, condition, request.frames).prompt
+    told = read(model.core, model.medium.condition(request)).prompt
     time = schedule(request.num_steps, request.start)[step.index - 1]
     with capture(model.core, WEIGHTS) as tape:
-        looking(model.core, condition)(step.state, time, wanted)
+        denoiser(model)(step.state, time, told)
     layers, heads = one
     calls = [each[-1][0] for each in tape.values()]  # (H, F N, T + F N)
     patches = [call[..., -call.shape[1] :].unflatten(1, (request.frames, -1)) for call in calls]
