@@ -66,10 +66,10 @@ class Stemmed(Denoiser):
         self.stem = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(48, width, 3, padding=1), ConvBlock(width))
         self.tail = nn.Sequential(ConvBlock(2 * width), nn.Conv2d(2 * width, 48, 3, padding=1), nn.PixelShuffle(4))
 
-    def look(self, x: Tensor, t: Tensor, told: Read, *, blind: int | None = None) -> Tensor:
+    def look(self, x: Tensor, t: Tensor, told: Read, **lacking: Any) -> Tensor:
         """As `Denoiser`, on pixels; the head also sees what the stem saw."""
         near = self.stem(x[:, :, 0])  # (B, width, H/4, W/4)
-        far = super().look(near[:, :, None], t, told, blind=blind)[:, :, 0]
+        far = super().look(near[:, :, None], t, told, **lacking)[:, :, 0]
         out: Tensor = self.tail(torch.cat((near, far), 1))
         return out[:, :, None]
 

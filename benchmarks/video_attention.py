@@ -94,14 +94,14 @@ class Factorised(Denoiser):
         kinds = (self.kinds[layer % len(self.kinds)] for layer in range(config.depth))
         self.blocks = torch.nn.ModuleList(kind(config) for kind in kinds)
 
-    def look(self, x: Tensor, t: Tensor, told: Read, *, blind: int | None = None) -> Tensor:
+    def look(self, x: Tensor, t: Tensor, told: Read, **lacking: Any) -> Tensor:
         """As `Denoiser`."""
         numbers = torch.arange(x.shape[2], device=x.device)
         cos, sin = rope_table(numbers, rope_frequencies(self._head_width, ROPE_THETA).to(x.device))
         self._through, frames = (cos.to(self.embed.weight.dtype), sin.to(self.embed.weight.dtype)), x.shape[2]
         keys, values = (part.repeat_interleave(frames, 0) for part in (told.keys, told.values))
         mask = told.mask.repeat_interleave(frames, 0)
-        return super().look(x, t, Read(told.mean, mask, keys, values), blind=blind)
+        return super().look(x, t, Read(told.mean, mask, keys, values), **lacking)
 
     def _rope(self, x: Tensor) -> Any:
         return super()._rope(x[:, :, :1]), self._through

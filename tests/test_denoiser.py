@@ -101,6 +101,20 @@ def test_a_block_can_do_without_its_attention() -> None:
     assert torch.allclose(model.look(x, t, told), blind, atol=1e-5)
 
 
+def test_frames_that_look_alone_see_nothing_of_each_other() -> None:
+    """Whatever the others are; and a clip of one frame is alone already."""
+    model, (x, _, prompt, mask) = denoiser(), inputs()
+    told, x = model.read(prompt, mask), x.repeat(1, 1, 3, 1, 1) * torch.tensor([1.0, 2.0, 3.0]).view(1, 1, 3, 1, 1)
+    t = torch.linspace(0, 1, x.shape[0] * 3).view(-1, 3)
+    alone, others = model.look(x, t, told, alone=True), x.clone()
+    others[:, :, 1:] = 0
+    assert (alone - model.look(x, t, told)).abs().max() > 1e-3
+    assert torch.allclose(model.look(others, t, told, alone=True)[:, :, 0], alone[:, :, 0], atol=1e-5)
+    assert torch.allclose(model.look(x[:, :, :1], t[:, :1], told), alone[:, :, :1], atol=1e-5)
+    swapped = model.look(x.flip(2), t.flip(1), told, alone=True).flip(2)
+    assert (swapped - alone).abs().max() > 1e-4  # a frame knows its number
+
+
 def test_training_and_use_compute_the_same() -> None:
     model, given = denoiser(), inputs()
     with torch.no_grad():

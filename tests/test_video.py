@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from torch import Tensor
 from reverie.diffusion.family import Diffusion, denoise
 from reverie.diffusion.generate import Drawing
 from reverie.diffusion.model import Denoiser, DenoiserConfig, Read
-from reverie.diffusion.video import VideoDiffusion, given
+from reverie.diffusion.video import EARLY, VideoDiffusion, given, schedule
 from reverie.types import ReverieError, VideoRequest
 
 PICTURES = DenoiserConfig(channels=3, side=8, width=64, depth=2, num_heads=2, mlp_width=128, prompt_width=24)
@@ -109,10 +110,27 @@ def test_guidance_goes_towards_given_frames() -> None:
     assert torch.allclose(gone(Drawing(nothing, nothing, init, mask), 1.5), 3 * once, atol=1e-4)
 
 
+def test_guidance_goes_away_from_less_attention_and_then_from_frames_that_see_only_themselves() -> None:
+    lacked: list[dict[str, Any]] = []
+
+    class Watched(Denoiser):
+        def look(self, x: Tensor, t: Tensor, told: Read, **lacking: Any) -> Tensor:
+            lacked.append(lacking)
+            return super().look(x, t, told, **lacking)
+
+    made(Watched(CLIPS), VideoRequest("x", frames=4, steps=8, seed=1))
+    weaker = [{"blind": 0} if time >= EARLY else {"alone": True} for time in schedule(8, 1.0)[:-1]]
+    assert len({str(less) for less in weaker}) == 2
+    assert lacked == [each for less in weaker for each in ({}, less)]
+    lacked.clear()
+    made(Watched(CLIPS), VideoRequest("x", frames=4, steps=8, seed=1, guidance=1.0))
+    assert lacked == [{}] * 8
+
+
 class Ramp(Denoiser):
     """Finds each frame a little brighter than the one before it."""
 
-    def look(self, x: Tensor, t: Tensor, told: Read, *, blind: int | None = None) -> Tensor:
+    def look(self, x: Tensor, t: Tensor, told: Read, **lacking: Any) -> Tensor:
         return torch.linspace(-1, 1, x.shape[2]).view(1, 1, -1, 1, 1).expand_as(x)
 
 

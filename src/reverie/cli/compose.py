@@ -11,7 +11,7 @@ import typer
 
 from reverie.cli.feedback import Feedback, load_for, note
 from reverie.cli.making import numbered
-from reverie.cli.options import Offline, piped, read_bytes, spread
+from reverie.cli.options import Offline, piped, read_as, read_bytes, spread
 from reverie.hub import files
 from reverie.types import ReverieError, Step
 
@@ -133,7 +133,7 @@ def asked(prompt: str | None, options: ComposeOptions) -> tuple[str, dict[str, A
     if options.again is not None:
         from reverie import composing, records
 
-        record = composing.read_record(read_bytes(options.again))
+        record = read_as(options.again, composing.read_record)
         told, told_settings = composing.asked(record)
         settings = told_settings | settings
         prompt, name = told if prompt is None else prompt, records.model_of(record) if name is None else name
@@ -154,14 +154,13 @@ def check_files(options: ComposeOptions) -> None:
 
 def melody(file: Path) -> str:
     """The melody in an ABC or MIDI file, as ABC."""
-    data = read_bytes(file)
     if file.suffix.lower() in (".mid", ".midi"):
         from reverie.notation.abc import to_abc
         from reverie.notation.listen import from_midi
 
-        return to_abc(from_midi(data))
+        return to_abc(read_as(file, from_midi))
     try:
-        return data.decode("utf-8")
+        return read_bytes(file).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ReverieError(f"{file} is neither MIDI nor text: give a melody as .mid or .abc.") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,7 @@ from reverie.cli.compose import load_composer
 from reverie.cli.draw import MaskFile, load_drawing, read
 from reverie.cli.feedback import Feedback, note, note_made
 from reverie.cli.making import ImageFile
-from reverie.cli.options import Offline, read_bytes
+from reverie.cli.options import Offline, read_as
 from reverie.types import ReverieError
 
 if TYPE_CHECKING:
@@ -24,6 +25,17 @@ if TYPE_CHECKING:
 
 PNG = b"\x89PNG"
 MADE_WITH = {"clip": ("--init", "--last", "--extend"), "picture": ("--init", "--mask"), "tune": ()}  # beside words
+
+
+@dataclass(frozen=True)
+class Made:
+    """A file's bytes, what is in it (one of `MADE_WITH`), and what it says of how that was made."""
+
+    data: bytes
+    kind: str
+    record: Mapping[str, Any]
+    prompt: str
+    settings: Mapping[str, Any]
 
 
 def verify(
@@ -39,20 +51,36 @@ def verify(
     offline: Offline = False,
 ) -> None:
     """Make a picture, a clip or a tune again from its own record, and compare every byte."""
-    data = read_bytes(file)
-    kind = _kind(data)
-    _check_options(kind, {"--init": init, "--mask": mask, "--last": last, "--extend": extend})
-    if kind == "clip":
-        verdict = _clip(data, model, ends(init, last), extend, offline)
-    elif kind == "picture":
-        verdict = _picture(data, model, init, mask, offline)
+    made = read_as(file, _read)
+    _check_options(made.kind, {"--init": init, "--mask": mask, "--last": last, "--extend": extend})
+    if made.kind == "clip":
+        verdict = _clip(made, model, ends(init, last), extend, offline)
+    elif made.kind == "picture":
+        verdict = _picture(made, model, init, mask, offline)
     else:
-        verdict = _tune(data, model, offline)
+        verdict = _tune(made, model, offline)
+    note_made(made.prompt, made.settings["seed"])
     for difference in verdict.differences:
         note(f"- {difference}")
     print(f"{file}: {verdict.summary}")
     if not verdict.same_bytes:
         raise typer.Exit(1)
+
+
+def _read(data: bytes) -> Made:
+    """What a file says of itself; a `ReverieError` if it says nothing."""
+    from reverie import animating, composing, drawing
+    from reverie.media import read_record
+
+    kind = _kind(data)
+    if kind == "clip":
+        record = animating.read_record(data)
+        return Made(data, kind, record, *animating.settings_of(record))
+    if kind == "picture":
+        record = read_record(data)
+        return Made(data, kind, record, *drawing.settings_of(record))
+    record = composing.read_record(data)
+    return Made(data, kind, record, *composing.asked(record))
 
 
 def _kind(data: bytes) -> str:
@@ -91,46 +119,33 @@ def _maker(record: Mapping[str, Any], model: str | None, **given: np.ndarray | N
     return name
 
 
-def _picture(data: bytes, model: str | None, init: Path | None, mask: Path | None, offline: bool) -> Verdict:
+def _picture(made: Made, model: str | None, init: Path | None, mask: Path | None, offline: bool) -> Verdict:
     beginning = {name: read(name, path) for name, path in (("init", init), ("mask", mask)) if path is not None}
     from reverie import drawing
-    from reverie.media import read_record
 
-    record = read_record(data)
-    prompt, settings = drawing.settings_of(record)
-    name = _maker(record, model, init=beginning.get("init"), mask=beginning.get("mask"))
+    name = _maker(made.record, model, init=beginning.get("init"), mask=beginning.get("mask"))
     with Feedback() as feedback:
         loaded = load_drawing(name, offline, feedback)
         feedback.status("Drawing it again")
-        verdict = drawing.verify(data, loaded, **beginning)
-    note_made(prompt, settings["seed"])
-    return verdict
+        return drawing.verify(made.data, loaded, **beginning)
 
 
-def _clip(data: bytes, model: str | None, given: dict[str, Clip], extend: Path | None, offline: bool) -> Verdict:
+def _clip(made: Made, model: str | None, given: dict[str, Clip], extend: Path | None, offline: bool) -> Verdict:
     from reverie import animating
 
-    record = animating.read_record(data)
-    prompt, settings = animating.settings_of(record)
     if extend is not None:
-        given["extend"], _ = begun(extend, settings["size_px"], settings["fps"])
-    name = _maker(record, model, **{each: given.get(each) for each in ("begin", "end", "extend")})
+        given["extend"], _ = begun(extend, made.settings["size_px"], made.settings["fps"])
+    name = _maker(made.record, model, **{each: given.get(each) for each in ("begin", "end", "extend")})
     with Feedback() as feedback:
         loaded = load_animator(name, offline, feedback)
         feedback.status("Animating it again")
-        verdict = animating.verify(data, loaded, **given)
-    note_made(prompt, settings["seed"])
-    return verdict
+        return animating.verify(made.data, loaded, **given)
 
 
-def _tune(data: bytes, model: str | None, offline: bool) -> Verdict:
+def _tune(made: Made, model: str | None, offline: bool) -> Verdict:
     from reverie import composing
 
-    record = composing.read_record(data)
-    prompt, settings = composing.asked(record)
     with Feedback() as feedback:
-        loaded = load_composer(_maker(record, model), offline, feedback)
+        loaded = load_composer(_maker(made.record, model), offline, feedback)
         feedback.status("Composing it again")
-        verdict = composing.verify(data, loaded)
-    note_made(prompt, settings["seed"])
-    return verdict
+        return composing.verify(made.data, loaded)

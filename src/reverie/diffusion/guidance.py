@@ -21,12 +21,11 @@ Conditional = Callable[[Tensor, Tensor, Condition], Tensor]
 class Weaker:
     """A worse version of a denoiser, to go away from as well: autoguidance, arXiv:2406.02507.
 
-    scale: 0 is not at all. interval: the times (both included) at which it is asked, with the condition.
+    It is asked with the condition. scale: 0 is not at all.
     """
 
     denoise: Conditional
     scale: float
-    interval: tuple[float, float] = (0.0, 1.0)
 
 
 def guided(
@@ -51,7 +50,7 @@ def guided(
             return denoise(x, t, condition)
         wanted, unwanted = denoise(torch.cat([x, x]), t, both).chunk(2)  # (B, ...) each
         led = torch.lerp(unwanted, wanted, guidance)
-        if weaker is None or not weaker.interval[0] <= t <= weaker.interval[1]:
+        if weaker is None:
             return led
         return led + weaker.scale * (wanted - weaker.denoise(x, t, condition))
 

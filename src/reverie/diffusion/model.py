@@ -149,19 +149,26 @@ class Denoiser(nn.Module):
         keys, values = (torch.stack(each, 1) for each in zip(*(reading.found for reading in readings), strict=True))
         return Read(mean, mask, keys, values)
 
-    def look(self, x: Tensor, t: Tensor, told: Read, *, blind: int | None = None) -> Tensor:
-        """As `forward`, told what `read` gave. blind: the number of a block that does without its attention."""
-        frames = x.shape[2]
-        h = self.embed(to_patches(x.to(self.embed.weight.dtype), self.config.patch)).unflatten(1, (frames, -1))
-        time = self._time(t if t.ndim == 2 else t[:, None].expand(-1, frames), told.mean)  # (B, F, D)
-        modulation, rope = self._modulation(time), self._rope(x)
-        seen = F.pad(told.mask, (0, frames * h.shape[2]), value=True)[:, None, None]
+    def look(self, x: Tensor, t: Tensor, told: Read, *, blind: int | None = None, alone: bool = False) -> Tensor:
+        """As `forward`, told what `read` gave.
+
+        blind: the number of a block that does without its attention. alone: each frame sees itself and the prompt, no
+        other frame; it still knows its number.
+        """
+        frames, shape, rope = x.shape[2], x.shape, self._rope(x)
+        t = t if t.ndim == 2 else t[:, None].expand(-1, frames)
+        if alone:  # so every frame is a sample of its own
+            x, t, told, rope = _apart(x, t, told, rope)
+        h = self.embed(to_patches(x.to(self.embed.weight.dtype), self.config.patch)).unflatten(1, (x.shape[2], -1))
+        time = self._time(t, told.mean)  # (B, F, D)
+        modulation = self._modulation(time)
+        seen = F.pad(told.mask, (0, x.shape[2] * h.shape[2]), value=True)[:, None, None]
         recalled = map(Recalling, told.keys.unbind(1), told.values.unbind(1))
         for number, (block, found) in enumerate(zip(self.blocks, recalled, strict=True)):
             h = block(h, modulation, rope, seen, found, attends=number != blind)
         shift, scale = self.head_modulation(time)[:, :, None].chunk(2, -1)
         h = self.head(modulated(h, shift, scale))  # (B, F, N, C P P)
-        return from_patches(h.flatten(1, 2), x.shape, self.config.patch)
+        return from_patches(h.reshape(shape[0], -1, h.shape[-1]), shape, self.config.patch)
 
     def _time(self, t: Tensor, mean: Tensor) -> Tensor:
         """What every block is told: times (B, F), and the mean of the prompt's tokens (B, D). (B, F, D)"""
@@ -185,6 +192,14 @@ class Denoiser(nn.Module):
     @property
     def _head_width(self) -> int:
         return self.config.width // self.config.num_heads
+
+
+def _apart(x: Tensor, t: Tensor, told: Read, rope: Rope) -> tuple[Tensor, Tensor, Read, Rope]:
+    """Samples, times, what is told of them and places: B samples of F frames as B F samples of one."""
+    B, _, frames, _, _ = x.shape
+    cos, sin = (part.unflatten(0, (frames, 1, -1)).repeat(B, 1, 1, 1) for part in rope)  # (B F, 1, N, d)
+    of_each = Read(*(part.repeat_interleave(frames, 0) for part in told))
+    return x.transpose(1, 2).flatten(0, 1)[:, :, None], t.reshape(-1, 1), of_each, (cos, sin)
 
 
 def axis_frequencies(head_width: int) -> Tensor:

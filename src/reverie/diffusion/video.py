@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +25,10 @@ from reverie.types import Step, VideoRequest
 
 SHIFT = 3.0  # of the odds of t: frames are alike, so it takes more noise to hide a clip than a picture
 GIVEN = ((0, 0), (0, 0), (0, 0), (1, 0), (1, 0), (4, 0), (1, 1))  # frames at beginning and end, as often as each other
-AWAY, EARLY = 1.0, (0.75, 1.0)  # how far to go from what one block less makes of it, and at which times
+AWAY = 1.0  # how far to go from what a weaker network makes of it
+EARLY = (
+    0.75  # the time from which on, while a clip takes form, that lacks a block of attention; then frames see no other
+)
 TURN = 5  # frames that a clip which loops is turned by from look to look; prime to all usual numbers of frames
 
 
@@ -65,21 +69,25 @@ class VideoDiffusion(Diffusion):
     ) -> Iterator[Step]:
         """Makes one clip, see `diffusion.generate.generate`; the condition's mask is 0 at given frames.
 
-        While a clip takes form, guidance also goes away from what the network makes of it when patches and frames see
-        less of each other, as the last block but one does without attention (arXiv:2411.18664, section 4).
+        Guidance also goes away from what the network makes of it when, at first, patches see less of each other, as the
+        last block but one does without attention (arXiv:2411.18664, section 4), and later each frame sees only itself.
         """
         device = model.embed.weight.device
         known = told(model, condition, request.frames).to(device)
         turns = dict[float, int]()  # the same for all that is looked at at a time
 
-        def look(x: Tensor, t: Tensor, said: Condition, blind: int | None = None) -> Tensor:
+        def look(x: Tensor, t: Tensor, said: Condition, **lacking: Any) -> Tensor:
             *prompt, to_make = said
             times = t.to(device, torch.float32) * to_make
             x = x if known.init is None else torch.lerp(known.init, x, of_frames(to_make))
             turn = turns.setdefault(float(t), TURN * len(turns)) % x.shape[2] if request.loop else 0
-            return denoise(partial(model.look, blind=blind), x.roll(turn, 2), times, Read(*prompt)).roll(-turn, 2)
+            return denoise(partial(model.look, **lacking), x.roll(turn, 2), times, Read(*prompt)).roll(-turn, 2)
 
-        weaker = Weaker(partial(look, blind=max(0, model.config.depth - 2)), AWAY, EARLY)
+        def look_less(x: Tensor, t: Tensor, said: Condition) -> Tensor:
+            early = {"blind": max(0, model.config.depth - 2)}
+            return look(x, t, said, **(early if t >= EARLY else {"alone": True}))
+
+        weaker = Weaker(look_less, AWAY)
         return generate(look, known, request, shape, path=PATH, schedule=schedule, weaker=weaker, device=device)
 
 
