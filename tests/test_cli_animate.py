@@ -175,7 +175,7 @@ MISTAKES = [
     (["animate", "--again", "plain.png"], 1, "does not say how it was made"),
     (["animate", "--again", "words.txt"], 1, "words.txt: The file is not a clip"),
     (["animate", PROMPT, "--last", "words.txt"], 1, "words.txt: The file is not a picture"),
-    (["verify", "plain.mp4"], 1, "does not say how it was made"),
+    (["verify", "plain.mp4"], 1, "plain.mp4: The file does not say how it was made"),
     (["verify", "none.mp4"], 1, "none.mp4"),
 ]
 

@@ -153,7 +153,7 @@ MISTAKES = [
     (["draw", PROMPT, "--mask", "plain.png"], 1, "init"),
     (["draw", PROMPT, "--init", "none.png"], 1, "none.png"),
     (["draw", "--again", "plain.png"], 1, "does not say how it was made"),
-    (["verify", "plain.png"], 1, "does not say how it was made"),
+    (["verify", "plain.png"], 1, "plain.png: The file does not say how it was made"),
     (["verify", "none.png"], 1, "none.png"),
 ]
 

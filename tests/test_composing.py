@@ -347,3 +347,11 @@ def test_mistakes_are_told_without_a_traceback(run: Run, arguments: list[str], s
     told = run("compose", *arguments)
     assert told[0] == status
     assert "Traceback" not in told[2]
+
+
+@pytest.mark.parametrize("arguments", [["compose", "--again"], ["compose", "--continue"], ["verify"]])
+def test_a_file_that_is_no_tune_is_named(run: Run, arguments: list[str]) -> None:
+    Path("words.mid").write_text("hello, this is no tune")
+    status, out, err = run(*arguments, "words.mid")
+    assert (status, out) == (1, "")
+    assert "words.mid: The file " in err
