@@ -28,7 +28,7 @@ MADE_WITH = {"clip": ("--init", "--last", "--extend"), "picture": ("--init", "--
 
 
 @dataclass(frozen=True)
-class Made:
+class Recorded:
     """A file's bytes, what is in it (one of `MADE_WITH`), and what it says of how that was made."""
 
     data: bytes
@@ -67,20 +67,24 @@ def verify(
         raise typer.Exit(1)
 
 
-def _read(data: bytes) -> Made:
+def _read(data: bytes) -> Recorded:
     """What a file says of itself; a `ReverieError` if it says nothing."""
-    from reverie import animating, composing, drawing
-    from reverie.media import read_record
-
     kind = _kind(data)
     if kind == "clip":
+        from reverie import animating
+
         record = animating.read_record(data)
-        return Made(data, kind, record, *animating.settings_of(record))
+        return Recorded(data, kind, record, *animating.settings_of(record))
     if kind == "picture":
+        from reverie import drawing
+        from reverie.media import read_record
+
         record = read_record(data)
-        return Made(data, kind, record, *drawing.settings_of(record))
+        return Recorded(data, kind, record, *drawing.settings_of(record))
+    from reverie import composing
+
     record = composing.read_record(data)
-    return Made(data, kind, record, *composing.asked(record))
+    return Recorded(data, kind, record, *composing.asked(record))
 
 
 def _kind(data: bytes) -> str:
@@ -119,7 +123,7 @@ def _maker(record: Mapping[str, Any], model: str | None, **given: np.ndarray | N
     return name
 
 
-def _picture(made: Made, model: str | None, init: Path | None, mask: Path | None, offline: bool) -> Verdict:
+def _picture(made: Recorded, model: str | None, init: Path | None, mask: Path | None, offline: bool) -> Verdict:
     beginning = {name: read(name, path) for name, path in (("init", init), ("mask", mask)) if path is not None}
     from reverie import drawing
 
@@ -130,7 +134,7 @@ def _picture(made: Made, model: str | None, init: Path | None, mask: Path | None
         return drawing.verify(made.data, loaded, **beginning)
 
 
-def _clip(made: Made, model: str | None, given: dict[str, Clip], extend: Path | None, offline: bool) -> Verdict:
+def _clip(made: Recorded, model: str | None, given: dict[str, Clip], extend: Path | None, offline: bool) -> Verdict:
     from reverie import animating
 
     if extend is not None:
@@ -142,7 +146,7 @@ def _clip(made: Made, model: str | None, given: dict[str, Clip], extend: Path | 
         return animating.verify(made.data, loaded, **given)
 
 
-def _tune(made: Made, model: str | None, offline: bool) -> Verdict:
+def _tune(made: Recorded, model: str | None, offline: bool) -> Verdict:
     from reverie import composing
 
     with Feedback() as feedback:
